@@ -1,0 +1,20 @@
+import { defineConfig } from "vitest/config";
+
+const onHost = { testTimeout: 600_000, hookTimeout: 600_000 };
+const results = process.env.TEST_RESULTS;
+
+export default defineConfig({
+  test: {
+    // Every host test takes its time: a line each, as it ends.
+    reporters: [
+      process.argv.includes("unit") ? "default" : "verbose",
+      ...(results ? [["json", { outputFile: results }] as const] : []),
+    ],
+    projects: [
+      { test: { name: "unit", include: ["test/unit/**/*.test.ts"], testTimeout: 30_000, maxWorkers: 2 } },
+      // Guests and their names are shared: one file after the other.
+      { test: { name: "host", include: ["test/host/**/*.test.ts"], fileParallelism: false, ...onHost } },
+      { test: { name: "engine", include: ["test/engine/**/*.test.ts"], ...onHost } },
+    ],
+  },
+});
