@@ -1,0 +1,142 @@
+# Managed by mlflow-vps: sent to the host for one run, never stored there.
+# shellcheck shell=bash
+# shellcheck disable=SC2034,SC2154 # some values come from before this text, some are used after it
+# Every step script starts with this library. A step defines check, apply and remove; main calls them.
+
+set -Eeuo pipefail
+shopt -s inherit_errexit
+# The command's text as it stands in the script: variables, and so secrets, are not expanded in it.
+trap 'printf "%s: FAILED in %s at: %s\n" "$step" "${FUNCNAME[0]:-main}" "$BASH_COMMAND" >&2' ERR
+umask 022
+export LC_ALL=C.UTF-8 PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+export DEBIAN_FRONTEND=noninteractive NEEDRESTART_MODE=l
+
+readonly state_directory=/etc/mlflow-vps
+readonly log_directory=/var/log/mlflow-vps
+readonly log_file=$log_directory/$step.log
+
+# A line of progress, for the person in front of 'pulumi up'.
+say() { printf '%s: %s\n' "$step" "$*"; }
+
+# A line of 'check': something is not as it should be.
+problem() { printf '%s\n' "$*"; }
+
+# Ends the run: what failed, and what to do.
+fail() {
+  printf '%s: FAILED: %s\n' "$step" "$*" >&2
+  exit 1
+}
+
+# logged ACTION COMMAND...: runs a command with its long output in the step's log; a failure shows the last lines.
+logged() {
+  local action=$1
+  shift
+  install -d -m 0750 "$log_directory"
+  printf '\n== %s %s\n' "$(date --iso-8601=seconds)" "$action" >>"$log_file"
+  "$@" >>"$log_file" 2>&1 || {
+    printf '%s: FAILED: %s. Last lines of %s on the host:\n' "$step" "$action" "$log_file" >&2
+    tail -n 15 "$log_file" | cut -c -400 >&2
+    exit 1
+  }
+}
+
+# check_file PATH OWNER:GROUP MODE CONTENT: names what differs from a file that write_file would make.
+check_file() {
+  local path=$1 owner=$2 mode=$3 content=$4
+  if [[ ! -f $path ]]; then
+    problem "$path is missing"
+    return
+  fi
+  [[ $(stat -c %U:%G "$path") == "$owner" ]] || problem "$path belongs to $(stat -c %U:%G "$path"), not to $owner"
+  [[ $(stat -c %a "$path") == "${mode#0}" ]] || problem "$path has mode $(stat -c %a "$path"), not ${mode#0}"
+  [[ $(<"$path") == "$content" ]] || problem "$path was changed"
+}
+
+# write_file PATH OWNER:GROUP MODE CONTENT: puts the file in place whole, or not at all; leaves a right one alone.
+write_file() {
+  local path=$1 owner=$2 mode=$3 content=$4 partial
+  if [[ -z $(check_file "$@" 2>&1) ]]; then
+    # After a clock was set back, what is from the future would always look newer than the process that reads it.
+    (($(stat -c %Y "$path") <= $(date +%s))) || touch "$path"
+    return
+  fi
+  mkdir -p "$(dirname "$path")"
+  partial=$(mktemp "$path.XXXXXX")
+  { chown "$owner" "$partial" && chmod "$mode" "$partial" && printf '%s\n' "$content" >"$partial" && mv -f "$partial" "$path"; } || {
+    rm -f "$partial"
+    fail "can not write $path"
+  }
+}
+
+# check_directory PATH OWNER:GROUP MODE: names what differs from a directory that make_directory would make.
+check_directory() {
+  if [[ ! -d $1 ]]; then
+    problem "$1 is missing"
+  elif [[ $(stat -c '%U:%G %a' "$1") != "$2 ${3#0}" ]]; then
+    problem "$1 is $(stat -c '%U:%G %a' "$1"), not $2 ${3#0}"
+  fi
+}
+make_directory() {
+  mkdir -p "$(dirname "$1")"
+  install -d -o "${2%:*}" -g "${2#*:}" -m "$3" "$1"
+}
+
+# The system user that the server runs as; it owns nothing but its data.
+check_account() {
+  id -u "$1" >/dev/null 2>&1 || problem "system user $1 is missing"
+}
+make_account() {
+  id -u "$1" >/dev/null 2>&1 ||
+    logged "making the system user $1" useradd --system --user-group --home-dir /var/lib/mlflow --no-create-home \
+      --shell /usr/sbin/nologin "$1"
+}
+
+# older_than PID FILE...: true when the process started before one of the files came to be as it is now. Clock ticks
+# (0.01 s) are the finest that the kernel tells; a service is never restarted within 0.05 s of writing its files.
+older_than() {
+  local now uptime ticks started file
+  ticks=$(sed 's/.*) //' "/proc/$1/stat" | cut -d ' ' -f 20)
+  now=$(date +%s%3N)
+  read -r uptime _ </proc/uptime
+  started=$((now - ${uptime/./}0 + ticks * 1000 / $(getconf CLK_TCK)))
+  shift
+  for file in "$@"; do
+    [[ ! -e $file ]] || (($(stat -c %.3Y "$file" | tr -d .) <= started + 50)) || return 0
+  done
+  return 1
+}
+
+# One run of a step at a time: the lock is held by this process and gone with it.
+lock() {
+  local file=/run/mlflow-vps/$step.lock
+  ((EUID == 0)) || return 0 # a step without privileges changes nothing
+  install -d -m 0755 /run/mlflow-vps
+  exec 9<>"$file"
+  if ! flock --nonblock 9; then
+    say "another run of this step is still under way on the host (process $(<"$file")), waiting for it"
+    flock --timeout 600 9 || fail "process $(<"$file") still holds $file after 10 minutes: end it, then run again"
+  fi
+  printf '%s\n' "$$" >"$file"
+}
+
+main() {
+  local left
+  case $1 in
+    check) check ;;
+    apply)
+      lock
+      left=$(check)
+      [[ -n $left ]] || return 0
+      apply
+      left=$(check)
+      [[ -z $left ]] || fail "done, but not as wanted:"$'\n'"$left"
+      say "done"
+      ;;
+    remove)
+      lock
+      remove
+      [[ ! -d $state_directory ]] || rmdir --ignore-fail-on-non-empty "$state_directory"
+      ;;
+    *) fail "unknown action $1" ;;
+  esac
+}

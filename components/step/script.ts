@@ -1,0 +1,61 @@
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+
+/** The first line of every file that is put on the host. */
+export const managed =
+  "# Managed by mlflow-vps: edits here are found by the drift check and undone by the next up.";
+
+/** A plain value that a step's script gets: a bash variable, array (list) or associative array (record). */
+export type Value = string | number | boolean | readonly string[] | Readonly<Record<string, string>>;
+export type Values = Readonly<Record<string, Value>>;
+
+export type Action = "check" | "apply" | "remove";
+
+/** The functions that every step script may use; see the comments in the file. */
+const library = readFileSync(join(__dirname, "library.sh"), "utf8");
+
+export function quote(text: string): string {
+  if (text.includes("\0")) {
+    throw new Error("a value for the host holds a NUL byte");
+  }
+  return `'${text.replaceAll("'", "'\\''")}'`;
+}
+
+function declaration(name: string, value: Value): string {
+  const variable = name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
+  if (Array.isArray(value)) {
+    return `declare -ra ${variable}=(${value.map(quote).join(" ")})`;
+  }
+  if (typeof value === "object") {
+    const entries = Object.entries(value).map(([key, text]) => `[${quote(key)}]=${quote(text)}`);
+    return `declare -rA ${variable}=(${entries.join(" ")})`;
+  }
+  return `declare -r ${variable}=${quote(String(value))}`;
+}
+
+/**
+ * Renders what is sent to `bash -s ACTION` on the host: the values (camelCase becomes snake_case), the library, the
+ * step's three functions, and in the last line the call, so that a transfer that is cut short runs nothing.
+ */
+export function renderScript(step: string, values: Values, body: string): string {
+  const declarations = Object.entries({ step, managed, ...values }).map(([name, value]) =>
+    declaration(name, value),
+  );
+  return [...declarations, library.trimEnd(), body.trimEnd(), 'main "$@" </dev/null', ""].join("\n");
+}
+
+/**
+ * The command line that runs a rendered script, with the settings that are no secret, so that a preview shows which
+ * of them changes.
+ */
+export function commandLine(
+  user: string,
+  privileged: boolean,
+  action: Action,
+  step: string,
+  settings: Values,
+): string {
+  const shell = privileged && user !== "root" ? "sudo -n bash" : "bash";
+  const shown = Object.keys(settings).length > 0 ? ` ${JSON.stringify(settings)}` : "";
+  return `${shell} -s ${action} # ${step}${shown}`;
+}

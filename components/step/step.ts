@@ -1,0 +1,69 @@
+import { readFileSync } from "node:fs";
+import * as command from "@pulumi/command";
+import * as pulumi from "@pulumi/pulumi";
+import { Probe } from "./probe";
+import { commandLine, renderScript, type Value } from "./script";
+import type { Connection } from "./ssh";
+
+type Inputs = Readonly<Record<string, pulumi.Input<Value>>>;
+
+/** What every step takes. */
+export interface HostArgs {
+  /** How to log in to the host. Changing it checks, and applies where needed, on the host it then leads to. */
+  readonly connection: pulumi.Input<Connection>;
+}
+
+export interface StepArgs extends HostArgs {
+  /** What the step is called on the host: in progress lines, its log file and its lock. */
+  readonly step: string;
+  /** Path of the bash file with the functions `check`, `apply` and `remove`. */
+  readonly script: string;
+  /** Values that may be seen: they stand in the command line, so a preview shows which of them changes. */
+  readonly settings?: Inputs;
+  /** Secrets and rendered files: they travel on stdin only and are secret in state. */
+  readonly payload?: Inputs;
+  /** Run as root. @default true */
+  readonly privileged?: boolean;
+  /** Fail before anything is changed when `check` prints a line at creation. @default false */
+  readonly demand?: boolean;
+}
+
+/**
+ * One stage of the setup on the host: a probe that looks (`check`) and a command that brings it to the wanted state
+ * (`apply`) or takes it away (`remove`). When the probe saw drift on a refresh, the command runs again, in place.
+ */
+export abstract class Step extends pulumi.ComponentResource {
+  protected constructor(type: string, name: string, args: StepArgs, opts?: pulumi.ComponentResourceOptions) {
+    super(type, name, {}, opts);
+
+    const { step, settings = {}, payload = {}, privileged = true, demand = false } = args;
+    const connection = pulumi.secret(args.connection);
+    const body = readFileSync(args.script, "utf8");
+    const script = pulumi.secret(
+      pulumi.output({ ...settings, ...payload }).apply((values) => renderScript(step, values, body)),
+    );
+    const line = (action: "check" | "apply" | "remove") =>
+      pulumi
+        .all([pulumi.output(args.connection), pulumi.output(settings)])
+        .apply(([{ user }, shown]) => commandLine(user, privileged, action, step, shown));
+
+    const probe = new Probe(
+      `${name}-probe`,
+      { connection, command: pulumi.unsecret(line("check")), script, demand },
+      { parent: this, additionalSecretOutputs: ["connection", "script"] },
+    );
+    new command.remote.Command(
+      `${name}-command`,
+      {
+        // The engine's provider retries every failed dial, wrong keys included; the preflight probe has just logged in.
+        connection: connection.apply((login) => ({ ...login, dialErrorLimit: 2, perDialTimeout: 15 })),
+        create: pulumi.unsecret(line("apply")),
+        delete: pulumi.unsecret(line("remove")),
+        stdin: pulumi.interpolate`# generation ${probe.generation}\n${script}`,
+        addPreviousOutputInEnv: false,
+      },
+      { parent: this },
+    );
+    this.registerOutputs({});
+  }
+}

@@ -1,0 +1,263 @@
+import { execFile } from "node:child_process";
+import { join } from "node:path";
+import { promisify } from "node:util";
+import { beforeEach, describe, expect, test, vi } from "vitest";
+import { demandNothing, observe, type ProbeInputs, provider } from "../../components/step/probe";
+import type { Connection, Finished } from "../../components/step/ssh";
+import { hostKey, loginKey, pinned } from "./keys";
+
+/** The host, as far as a probe sees it; ssh.test.ts has the real connection. */
+const host = vi.hoisted(() => ({
+  /** What its check does; an error stands for a host that can not be reached. */
+  check: {} as Partial<Finished> | Error,
+  calls: [] as { connection: unknown; command: string; stdin: string; seconds: number }[],
+}));
+vi.mock("../../components/step/ssh", async (original) => ({
+  ...(await original<object>()),
+  execute: async (
+    connection: Connection,
+    command: string,
+    stdin: string,
+    seconds: number,
+  ): Promise<Finished> => {
+    host.calls.push({ connection, command, stdin, seconds });
+    if (host.check instanceof Error) {
+      throw host.check;
+    }
+    return { code: 0, stdout: "", stderr: "", ...host.check };
+  },
+}));
+beforeEach(() => {
+  host.check = {};
+  host.calls.length = 0;
+});
+
+const inputs: ProbeInputs = {
+  connection: {
+    host: "192.0.2.10",
+    port: 22,
+    user: "deploy",
+    privateKey: loginKey.private,
+    hostKey: pinned(hostKey.public),
+  },
+  command: `sudo -n bash -s check # step {"port":80}`,
+  script: "script\n",
+  demand: false,
+};
+const unreachable = new Error("deploy@192.0.2.10 (port 22): no answer.");
+
+const demanding = (): ProbeInputs => ({ ...inputs, demand: true });
+const drift = "port 80 is taken\nthe clock is 500 s slow\n";
+
+describe("looking at a host", () => {
+  test("gives one line for each thing that is not as it should be", async () => {
+    host.check = { stdout: "/etc/a is missing\n\n/etc/b was changed" };
+    expect(await observe(inputs)).toEqual(["/etc/a is missing", "/etc/b was changed"]);
+  });
+
+  test("gives nothing where all is as it should be", async () => {
+    expect(await observe(inputs)).toEqual([]);
+  });
+
+  test("sends the script, and before it the time here and a mark for where its lines begin", async () => {
+    const before = Math.floor(Date.now() / 1000);
+    await observe(inputs);
+    const after = Math.floor(Date.now() / 1000);
+    expect(host.calls).toMatchObject([{ connection: inputs.connection, command: inputs.command }]);
+    const [mark, clock = "", rest] = (host.calls[0]?.stdin ?? "").split(/(?<=\n)/);
+    expect(mark).toBe("echo '-- check --'\n");
+    const time = Number(/^declare -r client_time=(\d+)\n$/.exec(clock)?.[1]);
+    expect(time).toBeGreaterThanOrEqual(before);
+    expect(time).toBeLessThanOrEqual(after);
+    expect(rest).toBe("script\n");
+  });
+
+  test("takes nothing that a login script prints for a line of the check", async () => {
+    host.check = { stdout: "Welcome!\n-- check --\n/etc/a is missing\n" };
+    expect(await observe(inputs)).toEqual(["/etc/a is missing"]);
+  });
+
+  test("has a time limit", async () => {
+    await observe(inputs);
+    expect(host.calls[0]?.seconds).toBeGreaterThanOrEqual(60); // a host that is slow
+    expect(host.calls[0]?.seconds).toBeLessThanOrEqual(300); // a host that hangs
+  });
+
+  test("that fails is an error with the host, the command and the last lines, not a host without drift", async () => {
+    host.check = { code: 2, stdout: "/etc/a is missing\n", stderr: "1\n2\n3\n4\n5\n6\nlast\n" };
+    await expect(observe(inputs)).rejects.toThrow(
+      /^192\.0\.2\.10: 'sudo -n bash -s check' exited 2: 3\n4\n5\n6\nlast$/,
+    );
+  });
+
+  test("that fails because of sudo says what the login needs", async () => {
+    host.check = { code: 1, stderr: "sudo: a password is required\n" };
+    await expect(observe(inputs)).rejects.toThrow(
+      "exited 1 (deploy needs sudo without a password): sudo: a password",
+    );
+    host.check = { code: 1, stderr: "something else\n" };
+    await expect(observe(inputs)).rejects.toThrow("exited 1: something else");
+  });
+
+  test("that can not log in is an error", async () => {
+    host.check = unreachable;
+    await expect(observe(inputs)).rejects.toThrow("no answer");
+  });
+});
+
+describe("a probe that demands a fit host", () => {
+  test("refuses an unfit one with all its problems at once", async () => {
+    host.check = { stdout: drift };
+    await expect(demandNothing(demanding())).rejects.toThrow(
+      /^192\.0\.2\.10 can not take the server yet; nothing was changed on it:\n {2}- port 80 is taken\n {2}- the clock is 500 s slow$/,
+    );
+  });
+
+  test("lets a fit one pass", async () => {
+    await demandNothing(demanding());
+    expect(host.calls).toHaveLength(1);
+  });
+
+  test("is the only kind that looks at creation; any other makes sure that its command can be run", async () => {
+    await demandNothing(inputs);
+    expect(host.calls).toMatchObject([
+      { command: inputs.command, stdin: expect.stringMatching(/\nexit\n$/) },
+    ]);
+    host.check = { code: 1, stderr: "sudo: a password is required\n" };
+    await expect(demandNothing(inputs)).rejects.toThrow("deploy needs sudo without a password");
+  });
+});
+
+describe("the probe's life in the engine", () => {
+  type State = Parameters<NonNullable<typeof provider.diff>>[1];
+  const created = async (from = inputs): Promise<State> => (await provider.create(from)).outs as State;
+  const refreshed = async (state: State): Promise<State> =>
+    (await provider.read?.("probe", state))?.props as State;
+  const differs = async (state: State, next = inputs) =>
+    (await provider.diff?.("probe", state, next))?.changes;
+  const updated = async (state: State, next = inputs): Promise<State> =>
+    (await provider.update?.("probe", state, next))?.outs as State;
+
+  test("begins without drift, in generation 1", async () => {
+    expect(await created()).toEqual({
+      ...inputs,
+      drift: [],
+      generation: 1,
+      providerVersion: expect.any(Number),
+    });
+  });
+
+  test("begins on a fit host only, where it demands one", async () => {
+    host.check = { stdout: drift };
+    await expect(provider.create(demanding())).rejects.toThrow("port 80 is taken");
+  });
+
+  test("has nothing to do where nothing was changed, and opens no connection to know it", async () => {
+    const state = await created();
+    host.calls.length = 0;
+    expect(await differs(state)).toBe(false);
+    expect(host.calls).toEqual([]);
+  });
+
+  test("sees drift on a refresh, changes nothing then, and keeps its identity", async () => {
+    const state = await created();
+    host.check = { stdout: drift };
+    const { id, props } = (await provider.read?.("probe", state)) ?? {};
+    expect(id).toBe("probe");
+    expect(props).toEqual({ ...state, drift: ["port 80 is taken", "the clock is 500 s slow"] });
+  });
+
+  test("is due for an update while there is drift, and the update raises the generation by one", async () => {
+    host.check = { stdout: drift };
+    const drifted = await refreshed(await created());
+    expect(await differs(drifted)).toBe(true);
+    const healed = await updated(drifted);
+    expect(healed).toMatchObject({ drift: [], generation: 2 });
+    expect(await differs(healed)).toBe(false);
+  });
+
+  test("sees by itself when the drift is gone", async () => {
+    host.check = { stdout: drift };
+    const drifted = await refreshed(await created());
+    host.check = {};
+    const fine = await refreshed(drifted);
+    expect(fine).toMatchObject({ drift: [], generation: 1 });
+    expect(await differs(fine)).toBe(false);
+  });
+
+  test("takes a host that can not be reached for an error, not for one that is gone or without drift", async () => {
+    const state = await created();
+    host.check = unreachable;
+    await expect(provider.read?.("probe", state)).rejects.toThrow("no answer");
+  });
+
+  test("can not be imported", async () => {
+    await expect(provider.read?.("probe", undefined)).rejects.toThrow("can not be imported");
+  });
+
+  test("takes another script, and runs the command again for it", async () => {
+    const next = { ...inputs, script: "another script\n" };
+    const state = await created();
+    expect(await differs(state, next)).toBe(true);
+    expect(await updated(state, next)).toMatchObject({ script: next.script, generation: 2 });
+  });
+
+  test.each([
+    ["connection", () => ({ ...inputs, connection: { ...inputs.connection, host: "localhost" } })],
+    ["command", () => ({ ...inputs, command: "bash -s check # step" })],
+  ])("takes another %s for its next look, in the same generation", async (_, change) => {
+    const state = await created();
+    expect(await differs(state, change())).toBe(true);
+    expect(await updated(state, change())).toEqual({ ...state, ...change() });
+  });
+
+  test("takes new provider code, in the same generation", async () => {
+    const old = { ...(await created()), providerVersion: 0 };
+    expect(await differs(old)).toBe(true);
+    const state = await updated(old);
+    expect(state).toMatchObject({ generation: 1 });
+    expect(await differs(state)).toBe(false);
+  });
+
+  test("does not clear the drift of a host that is still unfit, where it demands a fit one", async () => {
+    const state = await created(demanding());
+    host.check = { stdout: drift };
+    const drifted = await refreshed(state);
+    await expect(provider.update?.("probe", drifted, demanding())).rejects.toThrow("port 80 is taken");
+  });
+
+  test("has no deletion: it leaves nothing on the host", () => {
+    expect(provider.delete).toBeUndefined();
+  });
+});
+
+describe("the probe's code", () => {
+  test("can be stored in the state, from where a refresh runs it with Node's modules and ssh2 alone", async () => {
+    // As a real 'up' loads it, and then as the engine's provider does.
+    const store = `
+      const pulumi = require("@pulumi/pulumi");
+      const { provider } = require("./components/step/probe.ts");
+      pulumi.runtime.serializeFunction(() => provider).then(({ text }) => {
+        const stored = {};
+        new Function("exports", "require", text)(stored, require);
+        console.log(JSON.stringify({
+          modules: [...text.matchAll(/require\\("([^"]+)"\\)/g)].map(([, name]) => name),
+          methods: Object.keys(stored.handler()),
+        }));
+        const connection = { host: "127.0.0.1", port: 1, user: "deploy", privateKey: "none", hostKey: "ssh-ed25519 A" };
+        return stored.handler().create({ demand: false, connection, command: "bash -s check", script: "" });
+      }).catch((error) => console.log(error.message));`;
+    const { stdout } = await promisify(execFile)("node", ["--import", "tsx", "--eval", store], {
+      cwd: join(__dirname, "../.."),
+    });
+    const [code = "", message] = stdout.split("\n");
+    const { modules, methods } = JSON.parse(code);
+    for (const name of modules) {
+      expect(name).toMatch(/^(ssh2\/.*|[a-z]+)$/);
+    }
+    expect(modules.join()).toContain("ssh2");
+    expect(methods.sort()).toEqual(["create", "diff", "read", "update"]);
+    // It ran as far as the connection, which nobody takes.
+    expect(message).toMatch(/^deploy@127\.0\.0\.1 \(port 1\): nothing listens there|privateKey/);
+  });
+});

@@ -1,0 +1,269 @@
+import { createServer } from "node:net";
+import { afterEach, describe, expect, test } from "vitest";
+import { execute, explainLoginError } from "../../components/step/ssh";
+import {
+  ecdsaHostKey,
+  encryptedLoginKey,
+  hostKey,
+  otherHostKey,
+  otherLoginKey,
+  passphrase,
+  pinned,
+} from "./keys";
+import { exit, type SshServer, type SshServerOptions, startSshServer } from "./sshServer";
+
+const servers: SshServer[] = [];
+async function start(options?: SshServerOptions): Promise<SshServer> {
+  const server = await startSshServer(options);
+  servers.push(server);
+  return server;
+}
+afterEach(async () => {
+  await Promise.all(servers.splice(0).map((server) => server.close()));
+});
+
+/** The message with which a promise is refused. */
+async function refusal(promise: Promise<unknown>): Promise<string> {
+  const outcome = await promise.then(
+    () => "it went well",
+    (error: Error) => error,
+  );
+  if (typeof outcome === "string") {
+    throw new Error(outcome);
+  }
+  return outcome.message;
+}
+
+async function until(condition: () => boolean): Promise<void> {
+  while (!condition()) {
+    await new Promise((done) => setTimeout(done, 5));
+  }
+}
+
+describe("a command on the host", () => {
+  test("gets its standard input to the last byte, and gives back output and exit code", async () => {
+    const server = await start({
+      run: (channel, _, stdin) => {
+        channel.write(`got ${Buffer.byteLength(stdin)}\n`);
+        channel.stderr.write("and an error\n");
+        exit(channel, 3);
+      },
+    });
+    const stdin = `${"ä\n".repeat(200_000)}end`;
+    expect(await execute(server.connection, "sudo -n bash -s apply # step", stdin, 10)).toEqual({
+      code: 3,
+      stdout: `got ${Buffer.byteLength(stdin)}\n`,
+      stderr: "and an error\n",
+    });
+    expect(server.commands).toEqual([{ command: "sudo -n bash -s apply # step", stdin }]);
+  });
+
+  test("may write more than a window, in characters of several bytes", async () => {
+    const line = `${"漢".repeat(1000)}\n`;
+    const server = await start({
+      run: (channel) => {
+        channel.stderr.write("e".repeat(1000));
+        for (let count = 0; count < 1000; count += 1) {
+          channel.write(line);
+        }
+        exit(channel, 0);
+      },
+    });
+    const finished = await execute(server.connection, "true", "", 20);
+    expect(finished.stdout === line.repeat(1000)).toBe(true);
+    expect(finished.stderr).toBe("e".repeat(1000));
+  });
+
+  test("shows its output as it comes, not at the end", async () => {
+    let goOn = () => {};
+    const server = await start({
+      run: (channel) => {
+        channel.write("first\n");
+        goOn = () => {
+          channel.write("second\n");
+          exit(channel, 0);
+        };
+      },
+    });
+    const shown: string[] = [];
+    await execute(server.connection, "true", "", 10, (text) => {
+      shown.push(text);
+      goOn(); // the second line comes only when the first was seen
+      goOn = () => {};
+    });
+    expect(shown.join("")).toBe("first\nsecond\n");
+  });
+
+  test("that a signal ended has the exit code -1", async () => {
+    const server = await start({
+      run: (channel) => {
+        channel.exit("KILL");
+        channel.end();
+      },
+    });
+    expect(await execute(server.connection, "true", "", 10)).toMatchObject({ code: -1 });
+  });
+
+  test("that does not end in time is given up, and its connection closed", async () => {
+    const server = await start({ run: () => undefined });
+    const begun = Date.now();
+    expect(await refusal(execute(server.connection, "bash -s check # step {}", "", 0.1))).toBe(
+      "127.0.0.1: no end of 'bash -s check' after 0.1 s",
+    );
+    expect(Date.now() - begun).toBeLessThan(5000);
+    await until(() => server.open() === 0);
+  });
+
+  test("leaves no connection open", async () => {
+    const server = await start();
+    await execute(server.connection, "true", "", 10);
+    await until(() => server.open() === 0);
+  });
+
+  test("is never taken for done when the connection breaks", async () => {
+    const server = await start({
+      run: (channel, _command, _stdin, socket) => {
+        channel.write("half of");
+        setTimeout(() => socket.destroy(), 20);
+      },
+    });
+    const outcome = await execute(server.connection, "true", "", 10).then(
+      ({ code }) => code,
+      () => "refused",
+    );
+    expect(outcome).not.toBe(0);
+  });
+});
+
+describe("the host's key", () => {
+  test("is the pinned one, or nothing is sent: no login, no command, no input", async () => {
+    const server = await start({ key: otherHostKey.private });
+    const message = await refusal(execute(server.connection, "bash -s apply", "a secret", 10));
+    expect(message).toContain("the host presents another key than the pinned one");
+    expect(message).toContain(`It presents: ${pinned(otherHostKey.public)}.`);
+    expect(message).toContain("npm run configure -- deploy@127.0.0.1");
+    expect(server.logins).toEqual([]);
+    expect(server.commands).toEqual([]);
+  });
+
+  test("may be an ecdsa key", async () => {
+    const server = await start({ key: ecdsaHostKey.private });
+    const connection = { ...server.connection, hostKey: pinned(ecdsaHostKey.public) };
+    expect(await execute(connection, "true", "", 10)).toMatchObject({ code: 0 });
+  });
+
+  test("may be pinned with a comment", async () => {
+    const server = await start();
+    const connection = { ...server.connection, hostKey: `${pinned(hostKey.public)} root@vps\n` };
+    expect(await execute(connection, "true", "", 10)).toMatchObject({ code: 0 });
+  });
+
+  test("of another type than the pinned one is refused too, and the message says what to do", async () => {
+    const server = await start({ key: ecdsaHostKey.private });
+    const message = await refusal(execute(server.connection, "bash -s apply", "a secret", 10));
+    expect(message).toContain("the host has no key of the pinned type (host.hostKey)");
+    expect(message).toContain("npm run configure -- deploy@127.0.0.1");
+    expect(server.logins).toEqual([]);
+  });
+});
+
+describe("the login", () => {
+  test("with a key that the host does not know is refused with what to do", async () => {
+    const server = await start({ authorized: otherLoginKey.public });
+    const message = await refusal(execute(server.connection, "true", "a secret", 10));
+    expect(message).toBe(
+      `deploy@127.0.0.1 (port ${server.connection.port}): the login was refused. Put the public half of the key ` +
+        "(host.privateKeyFile) into ~deploy/.ssh/authorized_keys on the host, or set host.user to the right name.",
+    );
+    expect(server.commands).toEqual([]);
+  });
+
+  test("with a key that has a passphrase uses it", async () => {
+    const server = await start({ authorized: encryptedLoginKey.public });
+    const connection = {
+      ...server.connection,
+      privateKey: encryptedLoginKey.private,
+      privateKeyPassword: passphrase,
+    };
+    expect(await execute(connection, "true", "", 10)).toMatchObject({ code: 0 });
+  });
+
+  test("to a port where nothing listens says so", async () => {
+    const server = await start();
+    await server.close();
+    expect(await refusal(execute(server.connection, "true", "", 10))).toContain(
+      "nothing listens there. Check host.port, and that sshd runs on the host.",
+    );
+  });
+
+  test("to something that is not an SSH server is refused", async () => {
+    const web = createServer((socket) => socket.end("HTTP/1.1 400 Bad Request\r\n\r\n"));
+    await new Promise<void>((done) => web.listen(0, "127.0.0.1", () => done()));
+    const { port } = web.address() as { port: number };
+    const { connection } = await start();
+    expect(await refusal(execute({ ...connection, port }, "true", "", 10))).toMatch(
+      /something answers there, but|SSH failed: .* by hand/,
+    );
+    web.close();
+  });
+
+  test("that the host cuts off is refused at once, not waited for without end", async () => {
+    // As fail2ban, or sshd when too many are logging in: the connection closes without a word.
+    const server = await start({ login: (_, socket) => socket.destroy() });
+    const given = new Promise<string>((done) => setTimeout(() => done("still waiting"), 5000));
+    expect(await Promise.race([refusal(execute(server.connection, "true", "", 1)), given])).toContain(
+      `deploy@127.0.0.1 (port ${server.connection.port})`,
+    );
+  });
+});
+
+describe("the reason why a login failed", () => {
+  const connection = {
+    host: "vps.example.org",
+    port: 2222,
+    user: "deploy",
+    privateKey: "PRIVATE",
+    hostKey: "ssh-ed25519 PINNED",
+  };
+  const target = "deploy@vps.example.org (port 2222): ";
+
+  test.each([
+    ["All configured authentication methods failed", "the login was refused."],
+    ["getaddrinfo ENOTFOUND vps.example.org", "the name does not resolve. Check host.address."],
+    ["getaddrinfo EAI_AGAIN vps.example.org", "the name does not resolve. Check host.address."],
+    ["connect ECONNREFUSED 192.0.2.10:22", "nothing listens there. Check host.port"],
+    ["connect EHOSTUNREACH 192.0.2.10:22", "no answer. Check host.address"],
+    ["connect ENETUNREACH 192.0.2.10:22", "no answer. Check host.address"],
+    ["connect ETIMEDOUT 192.0.2.10:22", "no answer. Check host.address"],
+    ["Timed out while waiting for handshake", "no answer. Check host.address"],
+    [
+      "Handshake failed: no matching host key format",
+      "the host has no key of the pinned type (host.hostKey).",
+    ],
+    ["something else", "SSH failed: something else"],
+  ])("'%s' is put into plain words", (cause, words) => {
+    const message = explainLoginError(connection, cause);
+    expect(message.startsWith(target + words)).toBe(true);
+    expect(message).not.toContain("PRIVATE");
+  });
+
+  test("another host key goes before every other cause", () => {
+    const presented = pinned(otherHostKey.public);
+    for (const cause of ["Host denied (verification failed)", "connect ETIMEDOUT 192.0.2.10:22"]) {
+      const message = explainLoginError({ ...connection, hostKey: pinned(hostKey.public) }, cause, presented);
+      expect(message).toContain(`${target}the host presents another key than the pinned one (host.hostKey)`);
+      expect(message).toContain(`It presents: ${pinned(otherHostKey.public)}.`);
+      expect(message).toContain("'npm run configure -- deploy@vps.example.org'");
+    }
+  });
+
+  test("is told without a stack, which the engine would print", async () => {
+    const server = await start({ authorized: otherLoginKey.public });
+    const error: Error = await execute(server.connection, "true", "", 10).then(
+      () => new Error("it went well"),
+      (reason) => reason,
+    );
+    expect(error.message).toContain("the login was refused");
+    expect(error.stack).toBe("");
+  });
+});
