@@ -1,0 +1,156 @@
+# shellcheck shell=bash
+# shellcheck disable=SC2154 # the values and the library stand before this text
+# The site on nginx, with the users who may enter. Other sites on the same nginx are left alone.
+
+readonly site_file=/etc/nginx/sites-available/mlflow-vps
+readonly site_link=/etc/nginx/sites-enabled/mlflow-vps
+
+# The site as it fits this host: without IPv6 nginx would refuse to start.
+site_here() {
+  if [[ -e /proc/net/if_inet6 ]]; then echo "$site"; else grep -v 'listen \[::\]' <<<"$site"; fi
+}
+
+# hash_of PASSWORD SALT: sha256-crypt. The passwords are random and long, so few rounds are enough.
+hash_of() {
+  openssl passwd -5 -salt "rounds=1000\$$2" -stdin <<<"$1"
+}
+
+# Each user's line in the file must be made from the user's password; nobody else may stand there.
+check_users() {
+  local user hash name
+  if [[ ! -f $users_file ]]; then
+    problem "$users_file is missing"
+    return
+  fi
+  [[ $(stat -c '%U:%G %a' "$users_file") == 'root:www-data 640' ]] ||
+    problem "$users_file is $(stat -c '%U:%G %a' "$users_file"), not root:www-data 640"
+  for user in "${!users[@]}"; do
+    hash=$(awk -F : -v user="$user" '$1 == user { print $2; exit }' "$users_file")
+    if [[ -z $hash ]]; then
+      problem "user $user is missing"
+    elif [[ $(hash_of "${users[$user]}" "$(cut -d '$' -f 4 <<<"$hash")") != "$hash" ]]; then
+      problem "user $user has another password"
+    fi
+  done
+  while IFS=: read -r name _ || [[ -n $name ]]; do
+    [[ $name == '#'* || -z $name || -n ${users[$name]:-} ]] || problem "user $name may enter, but is not in the configuration"
+  done <"$users_file"
+  [[ -z $(cut -d : -f 1 "$users_file" | grep -v '^#' | sort | uniq --repeated) ]] || problem "$users_file names a user twice"
+}
+
+check_files() {
+  check_file "$site_file" root:root 0644 "$(site_here)"
+  [[ $(readlink "$site_link") == "$site_file" ]] || problem "$site_link does not lead to $site_file"
+  check_users
+}
+
+# nginx took up its configuration when its workers started; those that only finish their last requests do not count.
+check_loaded() {
+  local master worker
+  master=$(systemctl show --property MainPID --value nginx.service)
+  for worker in $(<"/proc/$master/task/$master/children"); do
+    if older_than "$worker" "$site_file" "$site_link" && ! grep --quiet 'is shutting down' "/proc/$worker/cmdline"; then
+      problem "nginx has not read $site_file as it is now"
+      return
+    fi
+  done
+}
+
+# status USER PASSWORD: HTTP status of an API request through nginx, with these credentials.
+status() {
+  printf 'user = "%s:%s"\n' "$1" "$2" |
+    curl --silent --noproxy '*' --max-time 20 --config - --output /dev/null --write-out '%{http_code}' \
+      --header "Host: $host_header" --header 'Content-Type: application/json' --data '{"max_results": 1}' \
+      "http://127.0.0.1:$port/api/2.0/mlflow/experiments/search" || true
+}
+
+check_answers() {
+  local user answer
+  answer=$(status nobody wrong)
+  [[ $answer == 401 ]] || problem "a request without a valid password is answered with $answer, not with 401"
+  for user in "${!users[@]}"; do
+    answer=$(status "$user" "${users[$user]}")
+    [[ $answer == 200 ]] || problem "a request of user $user is answered with $answer, not with 200"
+  done
+}
+
+check() {
+  local files
+  files=$(check_files)
+  [[ -z $files ]] || problem "$files"
+  nginx -t -q 2>/dev/null || problem "nginx refuses its configuration as it is on disk; 'nginx -t' tells why"
+  systemctl is-enabled --quiet nginx.service 2>/dev/null || problem "nginx does not start at boot"
+  if ! systemctl is-active --quiet nginx.service; then
+    problem "nginx does not run"
+    return
+  fi
+  check_loaded
+  # With wrong files the answers say nothing new.
+  [[ -n $files ]] || check_answers
+}
+
+# A right line keeps its salt, so that a file that is right is left alone.
+render_users() {
+  local user hash
+  printf '%s\n' "$managed"
+  for user in $(printf '%s\n' "${!users[@]}" | sort); do
+    hash=$(awk -F : -v user="$user" '$1 == user { print $2; exit }' "$users_file" 2>/dev/null || true)
+    [[ -n $hash && $(hash_of "${users[$user]}" "$(cut -d '$' -f 4 <<<"$hash")") == "$hash" ]] ||
+      hash=$(hash_of "${users[$user]}" "$(openssl rand -hex 8)")
+    printf '%s:%s\n' "$user" "$hash"
+  done
+}
+
+# What nginx refuses must not stay: its next start would fail, and with it the other sites.
+put_site() {
+  local text_before link_before refusal
+  text_before=$(cat "$site_file" 2>/dev/null || true)
+  link_before=$(readlink "$site_link" || true)
+  write_file "$site_file" root:root 0644 "$(site_here)"
+  [[ $link_before == "$site_file" ]] || ln -sfn "$site_file" "$site_link"
+  refusal=$(nginx -t -q 2>&1) && return
+  if [[ -n $text_before ]]; then printf '%s\n' "$text_before" >"$site_file"; else rm -f "$site_file"; fi
+  if [[ -n $link_before ]]; then ln -sfn "$link_before" "$site_link"; else rm -f "$site_link"; fi
+  fail "nginx refuses its configuration, the site is as it was before: $refusal"
+}
+
+start_nginx() {
+  # The distribution's own site wants port 80, whoever has it.
+  if ((port != 80)) && [[ -n $(ss -Hltn 'sport = :80') && -L /etc/nginx/sites-enabled/default ]]; then
+    say "switching off nginx's default site, for another program has port 80"
+    rm /etc/nginx/sites-enabled/default
+  fi
+  say "starting nginx"
+  systemctl restart nginx.service >>"$log_file" 2>&1 || {
+    journalctl --unit nginx.service --lines 5 --no-pager --output cat >&2
+    fail "nginx does not start; above is what it says"
+  }
+}
+
+apply() {
+  write_file "$users_file" root:www-data 0640 "$(render_users)"
+  put_site
+  logged "enabling nginx" systemctl enable nginx.service
+  if ! systemctl is-active --quiet nginx.service; then
+    start_nginx
+  elif [[ -n $(check_loaded) ]]; then
+    logged "reloading nginx" systemctl reload nginx.service
+  fi
+  wait_until_loaded
+}
+
+# A reload returns before the new workers are there.
+wait_until_loaded() {
+  local deadline=$((SECONDS + 30))
+  while [[ -n $(check_loaded) ]]; do
+    ((SECONDS < deadline)) || fail "nginx did not take up its configuration in 30 s; see 'journalctl -u nginx' on the host"
+    sleep 0.2 # between two looks; the new workers are the condition
+  done
+}
+
+remove() {
+  rm -f "$site_link" "$site_file" "$users_file"
+  if systemctl is-active --quiet nginx.service; then
+    logged "reloading nginx" systemctl reload nginx.service
+  fi
+}

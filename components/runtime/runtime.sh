@@ -1,0 +1,71 @@
+# shellcheck shell=bash
+# shellcheck disable=SC2154 # the values and the library stand before this text
+# A release: a Python environment with MLflow, made of exactly the files that the lock names, complete or not there.
+
+readonly contents=$release/.contents # what the release was made of: one line per file, to see damage
+
+# Compiled bytecode does not count: Python writes it whenever root runs something from the release.
+list_contents() {
+  (cd "$1" && find . -name __pycache__ -prune -o -type d -o -path ./.contents -o -printf '%P %y %m %u %s %T@ %l\n' | LC_ALL=C sort)
+}
+
+check() {
+  local changed python
+  if [[ ! -f $contents ]]; then
+    problem "release $release is missing"
+    return
+  fi
+  python=$("$release/bin/python" -c 'import sys; print("python%d.%d" % sys.version_info[:2])' 2>/dev/null) || true
+  [[ -n $python && -d $release/lib/$python ]] || problem "release $release was made for another Python than the host's ${python:-, which does not start}"
+  changed=$(list_contents "$release" | sort - "$contents" | uniq --unique | cut -d ' ' -f 1 | sort -u)
+  [[ -z $changed ]] ||
+    problem "release $release was changed: $(wc -l <<<"$changed") files, first $(head -n 1 <<<"$changed")"
+}
+
+install_uv() {
+  [[ ! -x $uv/bin/uv ]] || return 0
+  rm -rf "$uv.new"
+  logged "making a Python environment for uv" python3 -m venv "$uv.new"
+  printf '%s' "$uv_lock" >"$uv.new/requirements.txt"
+  logged "installing uv" "$uv.new/bin/python" -m pip install --quiet --no-cache-dir --require-hashes \
+    --requirement "$uv.new/requirements.txt"
+  rm -rf "$uv"
+  mv "$uv.new" "$uv"
+}
+
+apply() {
+  local building=$release.new python
+  python=$(python3 -c 'import sys; print("%d.%d" % sys.version_info[:2])')
+  [[ " ${pythons[*]} " == *" $python "* ]] || fail "the host has Python $python, the lock of MLflow $version serves ${pythons[*]}"
+  install -d -m 0755 "$(dirname "$release")"
+  install_uv
+  say "installing MLflow $version for Python $python"
+  rm -rf "$building"
+  logged "making a Python environment" "$uv/bin/uv" venv --quiet --relocatable --python "$(command -v python3)" "$building"
+  printf '%s' "$lock" >"$building/requirements.txt"
+  UV_CACHE_DIR=$(dirname "$uv")/.uv-cache UV_SYSTEM_CERTS=true logged "installing MLflow $version" \
+    "$uv/bin/uv" pip install --quiet --python "$building/bin/python" --require-hashes --only-binary :all: \
+    --link-mode hardlink --requirement "$building/requirements.txt"
+  rm -rf "$(dirname "$uv")/.uv-cache"
+  # Proves that the server can be imported, compiles what it imports (the service may not write here, and would compile
+  # at every start), and keeps the newest migration that it knows, so that a check need not import MLflow to compare.
+  logged "importing MLflow $version" "$building/bin/python" -c '
+import sys
+import mlflow, mlflow.cli, mlflow.server.fastapi_app, mlflow.store.tracking.sqlalchemy_store, psycopg2, uvicorn.main
+from mlflow.store.db.utils import _get_latest_schema_revision
+assert mlflow.__version__ == sys.argv[1], mlflow.__version__
+print(_get_latest_schema_revision(), file=open(sys.argv[2], "w"))
+' "$version" "$building/schema"
+  list_contents "$building" >"$building/.contents"
+  if [[ -d $release ]]; then
+    rm -rf "$release.old"
+    mv "$release" "$release.old"
+  fi
+  mv "$building" "$release"
+  rm -rf "$release.old"
+}
+
+remove() {
+  rm -rf /opt/mlflow/releases /opt/mlflow/uv-* /opt/mlflow/.uv-cache
+  [[ ! -d /opt/mlflow ]] || rmdir --ignore-fail-on-non-empty /opt/mlflow
+}

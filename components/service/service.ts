@@ -1,0 +1,75 @@
+import { join } from "node:path";
+import * as pulumi from "@pulumi/pulumi";
+import { passwordFile } from "../database/database";
+import type { Release } from "../runtime/runtime";
+import { type HostArgs, Step } from "../step/step";
+import { renderEnvironment, renderLogRotation, renderUnit, sizes } from "./render";
+
+export interface ServiceArgs extends HostArgs {
+  /** What runs. Changing it migrates the database, then restarts the service. */
+  readonly release: Release;
+  /** System user of the service. */
+  readonly account: string;
+  /** Where the service finds its database; its password is in the password file of the database step. */
+  readonly database: { readonly name: string; readonly role: string; readonly port: number };
+  /** Absolute directory of the artifacts. Changing it moves nothing. */
+  readonly artifacts: string;
+  /** TCP port on 127.0.0.1. Changing it restarts the service. */
+  readonly port: number;
+  /** Addresses (host or host:port) that requests may name in their Host header. Changing it restarts the service. */
+  readonly allowedHosts: readonly string[];
+  /** Origins of the web interface, for its own requests. Changing them restarts the service. */
+  readonly origins: readonly string[];
+  /** Worker processes, 1 to 16, or by the host's memory. Changing it restarts the service. */
+  readonly workers: number | "auto";
+  /** Run MLflow's job runner (server-side scorers, GenAI evaluation); or by the host's memory. */
+  readonly jobs: boolean | "auto";
+  /** Encrypts the secrets that users keep in MLflow. A new one makes the old secrets unreadable. */
+  readonly encryptionPassphrase: pulumi.Input<string>;
+  /** Delete the artifacts when the step is removed; applied by `up`, before a destroy. */
+  readonly deleteData: boolean;
+}
+
+/** The tracking server: a systemd unit, its environment, its logs, and the proof that its API answers. */
+export class Service extends Step {
+  constructor(name: string, args: ServiceArgs, opts?: pulumi.ComponentResourceOptions) {
+    const { connection, release, account, database, artifacts, port, workers, jobs, deleteData } = args;
+    const temporary = "/var/lib/mlflow/tmp";
+    const address = `${database.role}@127.0.0.1:${database.port}/${database.name}`;
+    const storeUri = `postgresql+psycopg2://${address}`;
+    super(
+      "mlflow:service:Service",
+      name,
+      {
+        connection,
+        step: "service",
+        script: join(__dirname, "service.sh"),
+        settings: {
+          version: release.version,
+          release: release.directory,
+          port,
+          artifacts,
+          workers,
+          jobs,
+          deleteData,
+        },
+        payload: {
+          account,
+          passwordFile,
+          storeUri,
+          databaseAddress: `postgresql://${address}`,
+          temporary,
+          sizes: sizes.map((size) => `${size.memory} ${size.workers} ${size.jobs}`),
+          unit: renderUnit(account, release.directory),
+          logRotation: renderLogRotation(account),
+          environment: pulumi
+            .output(args.encryptionPassphrase)
+            .apply((encryptionPassphrase) =>
+              renderEnvironment({ ...args, storeUri, passwordFile, temporary, encryptionPassphrase }),
+            ),
+        },
+      },
+      opts,
+    );
+  }
+}
