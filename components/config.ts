@@ -1,0 +1,371 @@
+import { readFileSync } from "node:fs";
+import { isIP, isIPv6 } from "node:net";
+import { homedir } from "node:os";
+import { resolve } from "node:path";
+import * as pulumi from "@pulumi/pulumi";
+import { utils } from "ssh2";
+import { supportedVersions } from "./runtime/runtime";
+import type { Connection } from "./step/ssh";
+
+/** What the program is told, checked and complete. See the table of config keys in the README. */
+export interface Config {
+  readonly connection: pulumi.Output<Connection>;
+  readonly address: string;
+  readonly domain?: string;
+  readonly users: readonly { readonly name: string; readonly rotation: number }[];
+  readonly mlflowVersion: string;
+  readonly workers: number | "auto";
+  readonly jobs: boolean | "auto";
+  readonly servicePort: number;
+  readonly proxyPort: number;
+  readonly databaseName: string;
+  readonly databasePort: number;
+  readonly databaseRotation: number;
+  readonly artifactsDirectory: string;
+  readonly deleteData: boolean;
+}
+
+/** One config key: the type that a value must have, and which values are allowed. */
+export interface Key<T> {
+  /** Turns a value as it stands in the stack's config into its type; undefined when it has another type. */
+  readonly parse: (raw: string) => T | undefined;
+  /** In words, for the message about a wrong value. */
+  readonly allowed: string;
+  readonly accepts?: (value: T) => boolean;
+  readonly fallback?: T;
+}
+
+/** The value, or undefined when the key does not allow it. */
+export function parseValue<T>(key: Key<T>, raw: string): T | undefined {
+  const value = key.parse(raw);
+  return value !== undefined && key.accepts?.(value) !== false ? value : undefined;
+}
+
+export function refusal<T>(name: string, key: Key<T>, shown: string): string {
+  return `${name}: ${shown} is given; allowed is ${key.allowed}`;
+}
+
+const text = (key: Omit<Key<string>, "parse">): Key<string> => ({ parse: (raw) => raw, ...key });
+const integer = (lowest: number, highest: number, fallback?: number): Key<number> => ({
+  parse: (raw) => (/^-?\d{1,9}$/.test(raw) ? Number(raw) : undefined),
+  allowed: `a whole number from ${lowest} to ${highest}`,
+  accepts: (value) => value >= lowest && value <= highest,
+  fallback,
+});
+const flag = (fallback: boolean): Key<boolean> => ({
+  parse: (raw) => (raw === "true" || raw === "false" ? raw === "true" : undefined),
+  allowed: "true or false",
+  fallback,
+});
+const orAuto = <T>(key: Key<T>): Key<T | "auto"> => ({
+  parse: (raw) => (raw === "auto" ? raw : key.parse(raw)),
+  allowed: `auto (by the host's memory), or ${key.allowed}`,
+  accepts: (value) => value === "auto" || key.accepts?.(value) !== false,
+  fallback: "auto",
+});
+
+const label = "[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?";
+const hostName = new RegExp(`^(?=.{1,253}$)${label}(\\.${label})*$`);
+/** Users and databases of PostgreSQL's own, and keywords of its pg_hba.conf. */
+const reservedNames = /^(postgres|template[01]|pg_.*|all|none|public|replication|same(user|role|group))$/;
+const userName = /^[a-z][a-z0-9._-]{0,31}$/;
+
+/** Every key that stands on its own; `rotation.users.<name>` comes on top. */
+export const keys = {
+  "host.address": text({
+    allowed: "an IPv4 or IPv6 address or a host name",
+    accepts: (value) => (isIP(value) !== 0 && !value.includes("%")) || isHostName(value),
+  }),
+  "host.port": integer(1, 65535, 22),
+  "host.user": text({
+    allowed: "a login name of lower-case letters, digits, '-' and '_'",
+    accepts: (value) => /^[a-z_][a-z0-9_-]{0,31}$/.test(value),
+  }),
+  "host.hostKey": text({
+    allowed: "one line 'ssh-ed25519 AAAA…' or 'ecdsa-sha2-nistp256 AAAA…' ('npm run configure' writes it)",
+    accepts: isHostKey,
+  }),
+  "host.hostKeyFile": text({ allowed: "the path of a readable file that holds one such line" }),
+  "host.privateKey": text({ allowed: "a private SSH key in OpenSSH or PEM format" }),
+  "host.privateKeyFile": text({
+    allowed: "the path of a readable private SSH key",
+    fallback: "~/.ssh/id_ed25519",
+  }),
+  "host.privateKeyPassphrase": text({ allowed: "the passphrase of the private key" }),
+  domain: text({ allowed: "a host name that leads to the server", accepts: isHostName }),
+  users: {
+    parse: parseList,
+    allowed:
+      "a list of one or more different names, each of a lower-case letter, then up to 31 of a-z 0-9 . _ -",
+    accepts: (value: readonly string[]) =>
+      value.length > 0 && value.every((name) => userName.test(name)) && new Set(value).size === value.length,
+    fallback: ["mlflow"],
+  } as Key<readonly string[]>,
+  "mlflow.version": text({
+    allowed: `one of ${supportedVersions().join(", ")}`,
+    accepts: (value) => supportedVersions().includes(value),
+    fallback: "3.17.2",
+  }),
+  "service.workers": orAuto(integer(1, 16)),
+  "service.jobs": orAuto(flag(false)),
+  "service.port": integer(1024, 65535, 5000),
+  "proxy.port": integer(1, 65535, 80),
+  "database.name": text({
+    allowed:
+      "a lower-case letter, then up to 62 of a-z 0-9 _, and no name that means something to PostgreSQL",
+    accepts: (value) => /^[a-z][a-z0-9_]{0,62}$/.test(value) && !reservedNames.test(value),
+    fallback: "mlflow",
+  }),
+  "database.port": integer(1024, 65535, 5432),
+  "artifacts.directory": text({
+    allowed:
+      "a directory of its own below /srv, /mnt, /media, /data or /var/lib/mlflow (but not its tmp), without spaces",
+    accepts: (value) =>
+      /^\/(srv|mnt|media|data|var\/lib\/mlflow)(\/\w[\w.-]*)+$/.test(value) &&
+      !/^\/var\/lib\/mlflow\/tmp(\/|$)/.test(value),
+    fallback: "/var/lib/mlflow/artifacts",
+  }),
+  "data.deleteOnDestroy": flag(false),
+  "rotation.database": integer(1, 999_999, 1),
+} satisfies Record<
+  string,
+  | Key<string>
+  | Key<number>
+  | Key<boolean>
+  | Key<number | "auto">
+  | Key<boolean | "auto">
+  | Key<readonly string[]>
+>;
+
+/** The keys without which nothing can be done; `pulumi new` asks for them. */
+export const required = ["host.address", "host.user", "host.hostKey"] as const;
+
+const userRotation = "rotation.users.";
+const userRotationKey = integer(1, 999_999, 1);
+
+/**
+ * Checks the stack's config.
+ *
+ * @param raw config values of this project by key, as the engine gives them: text, or JSON for lists and objects
+ * @param directory where relative paths start
+ * @throws one error that lists every wrong value: its key, what was given, what is allowed
+ */
+export function parseConfig(raw: Readonly<Record<string, string>>, directory: string): Config {
+  const problems: string[] = [];
+  const given = flatten(raw, problems);
+
+  const read = <T>(name: string, key: Key<T>): T | undefined => {
+    const value = given.get(name);
+    if (value === undefined) {
+      return key.fallback;
+    }
+    const parsed = parseValue(key, value);
+    if (parsed === undefined) {
+      problems.push(refusal(name, key, shown(name, value)));
+    }
+    return parsed ?? key.fallback;
+  };
+  const demand = <T>(name: string, key: Key<T>, substitute: T): T => {
+    if (!given.has(name) && key.fallback === undefined) {
+      problems.push(`${name}: nothing is given; needed is ${key.allowed}`);
+    }
+    return read(name, key) ?? substitute;
+  };
+  const readFile = (name: string, path: string): string | undefined => {
+    try {
+      return readFileSync(expandPath(path, directory), "utf8").trim();
+    } catch (error) {
+      problems.push(
+        path.includes("PRIVATE KEY")
+          ? `${name}: is given a key; allowed is the path of a file that holds it`
+          : `${name}: ${path} can not be read (${(error as Error).message})`,
+      );
+      return undefined;
+    }
+  };
+
+  for (const name of given.keys()) {
+    if (!Object.hasOwn(keys, name) && !name.startsWith(userRotation)) {
+      problems.push(
+        `${name}: there is no such key; there are ${Object.keys(keys).join(", ")}, ${userRotation}<name>`,
+      );
+    }
+  }
+
+  const address = demand("host.address", keys["host.address"], "");
+  const hostKeyFile = read("host.hostKeyFile", keys["host.hostKeyFile"]);
+  let hostKey: string | undefined;
+  if (hostKeyFile !== undefined && !given.has("host.hostKey")) {
+    hostKey = readFile("host.hostKeyFile", hostKeyFile);
+    if (hostKey !== undefined && !isHostKey(hostKey)) {
+      problems.push(`host.hostKeyFile: ${hostKeyFile} does not hold ${keys["host.hostKey"].allowed}`);
+    }
+  } else {
+    hostKey = demand("host.hostKey", keys["host.hostKey"], "");
+  }
+
+  const privateKeyFile = demand("host.privateKeyFile", keys["host.privateKeyFile"], "");
+  const keySource = given.has("host.privateKey") ? "host.privateKey" : "host.privateKeyFile";
+  const privateKey = given.get("host.privateKey") ?? readFile("host.privateKeyFile", privateKeyFile);
+  const privateKeyPassword = read("host.privateKeyPassphrase", keys["host.privateKeyPassphrase"]);
+  if (privateKey !== undefined) {
+    const parsed = utils.parseKey(privateKey, privateKeyPassword);
+    if (parsed instanceof Error || !parsed.isPrivateKey()) {
+      problems.push(
+        parsed instanceof Error && /encrypted|passphrase/i.test(parsed.message)
+          ? `${keySource}: the key has ${privateKeyPassword === undefined ? "a" : "another"} passphrase; set it with 'pulumi config set --secret host.privateKeyPassphrase'`
+          : `${keySource}: is not ${keys["host.privateKey"].allowed}`,
+      );
+    }
+  }
+
+  const users = demand("users", keys.users, []);
+  const rotations = new Map<string, number>();
+  for (const name of given.keys()) {
+    if (name.startsWith(userRotation)) {
+      const user = name.slice(userRotation.length);
+      const rotation = read(name, userRotationKey);
+      if (!users.includes(user)) {
+        problems.push(`${name}: there is no user '${user}' in users (${users.join(", ")})`);
+      }
+      rotations.set(user, rotation ?? 1);
+    }
+  }
+
+  const ports = {
+    "proxy.port": demand("proxy.port", keys["proxy.port"], 0),
+    "service.port": demand("service.port", keys["service.port"], 0),
+    "database.port": demand("database.port", keys["database.port"], 0),
+    "host.port": demand("host.port", keys["host.port"], 0),
+  };
+  for (const [name, port] of Object.entries(ports)) {
+    const other = Object.entries(ports).find(([key, value]) => value === port && key !== name);
+    if (other !== undefined && name < other[0]) {
+      problems.push(`${name}: ${port} is given for ${other[0]} too; allowed is a port of its own`);
+    }
+  }
+
+  const config: Omit<Config, "connection"> = {
+    address: canonical(address),
+    domain: read("domain", keys.domain)?.toLowerCase(),
+    users: users.map((name) => ({ name, rotation: rotations.get(name) ?? 1 })),
+    mlflowVersion: demand("mlflow.version", keys["mlflow.version"], ""),
+    workers: demand("service.workers", keys["service.workers"], "auto"),
+    jobs: demand("service.jobs", keys["service.jobs"], "auto"),
+    servicePort: ports["service.port"],
+    proxyPort: ports["proxy.port"],
+    databaseName: demand("database.name", keys["database.name"], ""),
+    databasePort: ports["database.port"],
+    databaseRotation: demand("rotation.database", keys["rotation.database"], 1),
+    artifactsDirectory: demand("artifacts.directory", keys["artifacts.directory"], ""),
+    deleteData: demand("data.deleteOnDestroy", keys["data.deleteOnDestroy"], false),
+  };
+  const user = demand("host.user", keys["host.user"], "");
+
+  if (problems.length > 0) {
+    throw new pulumi.RunError(
+      `the configuration has ${problems.length === 1 ? "a wrong value" : `${problems.length} wrong values`}, nothing was touched:\n` +
+        problems.map((problem) => `  - ${problem}`).join("\n"),
+    );
+  }
+  return {
+    ...config,
+    connection: pulumi.secret({
+      host: canonical(address),
+      port: ports["host.port"],
+      user,
+      // A key read from a file may end without a newline, which OpenSSH's format demands.
+      privateKey: `${privateKey ?? ""}\n`,
+      ...(privateKeyPassword === undefined ? {} : { privateKeyPassword }),
+      hostKey: (hostKey ?? "").split(/\s+/).slice(0, 2).join(" "),
+    }),
+  };
+}
+
+/** Reads the config of the stack that is being deployed. */
+export function readConfig(): Config {
+  const prefix = `${pulumi.getProject()}:`;
+  const own = Object.entries(pulumi.runtime.allConfig())
+    .filter(([key]) => key.startsWith(prefix))
+    .map(([key, value]) => [key.slice(prefix.length), value] as const);
+  return parseConfig(Object.fromEntries(own), resolve(__dirname, ".."));
+}
+
+/** A path as people write it: relative to a directory, or below the home directory with `~/`. */
+export function expandPath(path: string, directory: string): string {
+  return resolve(directory, path.replace(/^~(?=\/)/, homedir()));
+}
+
+const secretKeys = new Set(["host.privateKey", "host.privateKeyPassphrase"]);
+
+/** A value for a message, unless it is a secret, or a private key in the wrong place. */
+function shown(name: string, value: string): string {
+  return secretKeys.has(name) || value.includes("PRIVATE KEY") ? "[secret]" : JSON.stringify(value);
+}
+
+/** A name or address as a browser shows it. */
+function canonical(address: string): string {
+  return isIPv6(address) ? new URL(`http://[${address}]`).hostname.slice(1, -1) : address.toLowerCase();
+}
+
+function isHostName(name: string): boolean {
+  return hostName.test(name) && !/^[\d.]+$/.test(name);
+}
+
+function isHostKey(line: string): boolean {
+  return (
+    /^(ssh-ed25519|ecdsa-sha2-nistp(256|384|521)) [A-Za-z0-9+/]+={0,2}([ \t].*)?$/.test(line) &&
+    !(utils.parseKey(line) instanceof Error)
+  );
+}
+
+function parseList(raw: string): readonly string[] | undefined {
+  try {
+    const value: unknown = JSON.parse(raw);
+    return Array.isArray(value) && value.every((item) => typeof item === "string") ? value : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+/**
+ * Config as a flat list of dotted keys. `rotation: {"users": {"ada": 2}}`, as `pulumi config set --path` writes it and
+ * as the engine passes on its defaults, is `rotation.users.ada: 2`; an empty text stands for nothing given.
+ */
+function flatten(raw: Readonly<Record<string, string>>, problems: string[]): Map<string, string> {
+  const nested = new Map<string, string>();
+  const put = (key: string, value: unknown) => {
+    if (typeof value === "object" && value !== null && !Array.isArray(value)) {
+      for (const [part, inner] of Object.entries(value)) {
+        put(`${key}.${part}`, inner);
+      }
+    } else if (value !== "") {
+      nested.set(key, typeof value === "string" ? value : JSON.stringify(value));
+    }
+  };
+  const plain = Object.entries(raw).filter(([, value]) => value !== "" && !value.startsWith("{"));
+  for (const [key, value] of Object.entries(raw)) {
+    if (value.startsWith("{")) {
+      put(key, parseObject(value));
+    }
+  }
+  for (const [key, value] of plain) {
+    const other = nested.get(key);
+    const fallback: unknown = (keys as Record<string, Key<unknown>>)[key]?.fallback;
+    if (other !== undefined && other !== value && other !== String(fallback)) {
+      problems.push(
+        `${key}: is given twice, with and without --path; remove one with 'pulumi config rm ${key}'`,
+      );
+    }
+    nested.set(key, value);
+  }
+  return nested;
+}
+
+function parseObject(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return text;
+  }
+}

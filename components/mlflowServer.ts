@@ -1,0 +1,150 @@
+import * as pulumi from "@pulumi/pulumi";
+import * as random from "@pulumi/random";
+import type { Config } from "./config";
+import { Database } from "./database/database";
+import { Packages } from "./packages/packages";
+import { Preflight } from "./preflight/preflight";
+import { hostHeaders, origin } from "./proxy/render";
+import { ReverseProxy } from "./proxy/reverseProxy";
+import { findRelease, Runtime } from "./runtime/runtime";
+import { Service } from "./service/service";
+
+/** System user that the service runs as. */
+const account = "mlflow";
+
+/** An MLflow tracking server on one host: the tutorial's steps in order, and the secrets they share. */
+export class MlflowServer extends pulumi.ComponentResource {
+  /** Where clients and browsers find the server. */
+  public readonly trackingUri: pulumi.Output<string>;
+  /** User name to password. Secret. */
+  public readonly users: pulumi.Output<Record<string, string>>;
+  /** The variables that a client of the first user needs, as text for a `.env` file. Secret. */
+  public readonly clientEnv: pulumi.Output<string>;
+  /** Version of MLflow that serves. */
+  public readonly mlflowVersion: pulumi.Output<string>;
+  /** Where the artifacts are on the host. */
+  public readonly artifactsDirectory: pulumi.Output<string>;
+  /** Name of the database on the host. */
+  public readonly databaseName: pulumi.Output<string>;
+
+  constructor(name: string, config: Config, opts?: pulumi.ComponentResourceOptions) {
+    super("mlflow:index:MlflowServer", name, {}, opts);
+
+    const child = { parent: this };
+    const after = (...steps: pulumi.Resource[]) => ({ parent: this, dependsOn: steps });
+    const { connection } = config;
+    const release = findRelease(config.mlflowVersion);
+    const database = { name: config.databaseName, role: config.databaseName, port: config.databasePort };
+    const names = config.domain === undefined ? [config.address] : [config.domain, config.address];
+
+    const databasePassword = password(`${name}-database-password`, config.databaseRotation, child);
+    const encryptionPassphrase = password(`${name}-encryption-passphrase`, 1, child);
+    const users = Object.fromEntries(
+      config.users.map((user) => [user.name, password(`${name}-user-${user.name}`, user.rotation, child)]),
+    );
+
+    const preflight = new Preflight(
+      `${name}-preflight`,
+      {
+        connection,
+        release: release.directory,
+        artifacts: config.artifactsDirectory,
+        ports: { proxy: config.proxyPort, service: config.servicePort, database: config.databasePort },
+      },
+      child,
+    );
+    // The runtime needs only Python, so it is installed beside the larger packages.
+    const python = new Packages(
+      `${name}-packages-python`,
+      { connection, group: "python", packages: ["python3", "python3-venv", "ca-certificates"] },
+      after(preflight),
+    );
+    const servers = new Packages(
+      `${name}-packages-servers`,
+      { connection, group: "servers", packages: ["postgresql", "nginx", "curl", "logrotate", "openssl"] },
+      after(python),
+    );
+    const runtime = new Runtime(`${name}-runtime`, { connection, release }, after(python));
+    const databaseStep = new Database(
+      `${name}-database`,
+      {
+        connection,
+        database: database.name,
+        role: database.role,
+        port: database.port,
+        password: databasePassword,
+        account,
+        deleteData: config.deleteData,
+      },
+      after(servers),
+    );
+    const service = new Service(
+      `${name}-service`,
+      {
+        connection,
+        release,
+        account,
+        database,
+        artifacts: config.artifactsDirectory,
+        port: config.servicePort,
+        allowedHosts: hostHeaders(names, config.proxyPort),
+        origins: names.map((host) => origin(host, config.proxyPort)),
+        workers: config.workers,
+        jobs: config.jobs,
+        encryptionPassphrase,
+        deleteData: config.deleteData,
+      },
+      after(runtime, databaseStep),
+    );
+    new ReverseProxy(
+      `${name}-proxy`,
+      {
+        connection,
+        names,
+        port: config.proxyPort,
+        servicePort: config.servicePort,
+        users: pulumi.all(users),
+      },
+      after(service),
+    );
+
+    this.trackingUri = pulumi.output(origin(names[0] ?? config.address, config.proxyPort));
+    this.users = pulumi.secret(pulumi.all(users));
+    this.clientEnv = pulumi.secret(
+      pulumi
+        .all([this.trackingUri, this.users])
+        .apply(([uri, passwords]) => renderClientEnv(uri, config.users[0]?.name ?? "", passwords)),
+    );
+    this.mlflowVersion = pulumi.output(release.version);
+    this.artifactsDirectory = pulumi.output(config.artifactsDirectory);
+    this.databaseName = pulumi.output(database.name);
+    this.registerOutputs({
+      trackingUri: this.trackingUri,
+      users: this.users,
+      clientEnv: this.clientEnv,
+      mlflowVersion: this.mlflowVersion,
+      artifactsDirectory: this.artifactsDirectory,
+      databaseName: this.databaseName,
+    });
+  }
+}
+
+/** 32 letters and digits: 190 bits. Raising `rotation` makes a new one. */
+function password(name: string, rotation: number, opts: pulumi.CustomResourceOptions): pulumi.Output<string> {
+  const keepers = { rotation: String(rotation) };
+  return new random.RandomPassword(name, { length: 32, special: false, keepers }, opts).result;
+}
+
+/** Variables that MLflow's client reads; no value needs quoting. */
+export function renderClientEnv(
+  uri: string,
+  user: string,
+  passwords: Readonly<Record<string, string>>,
+): string {
+  return [
+    `MLFLOW_TRACKING_URI=${uri}`,
+    `MLFLOW_TRACKING_USERNAME=${user}`,
+    `MLFLOW_TRACKING_PASSWORD=${passwords[user]}`,
+    "",
+  ].join("\n");
+}
