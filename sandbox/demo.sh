@@ -1,0 +1,115 @@
+#!/usr/bin/env bash
+# The whole thing on this machine: a stand-in VPS, the program applied to it, an experiment logged on it.
+#   demo.sh up      make it (npm run demo); run again, it changes nothing
+#   demo.sh down    take everything down (npm run demo:down)
+#   demo.sh client  only make the Python environment that the experiment runs in; prints where it is
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+readonly guest=.sandbox/demo
+readonly client=.sandbox/client
+readonly state=$guest/state
+readonly cache=${XDG_CACHE_HOME:-$HOME/.cache}/mlflow-vps
+
+say() { printf '\n== %s (%d s)\n' "$*" "$SECONDS"; }
+
+# A Python environment with exactly the packages that the experiment's lock names.
+make_client() {
+  local lock=examples/iris/requirements.txt
+  ! cmp --silent "$lock" "$client/requirements.txt" || return 0
+  if ! python3 -c 'import venv, ensurepip' 2>/dev/null; then
+    { apt-get update --quiet && apt-get install --quiet --yes --no-install-recommends python3-venv; } >/dev/null ||
+      { echo "python3 with venv is needed: apt-get install python3-venv" >&2 && exit 1; }
+  fi
+  rm -rf "$client"
+  python3 -m venv "$client"
+  "$client/bin/python" -m pip install --quiet --require-hashes --requirement components/runtime/locks/uv.txt
+  UV_SYSTEM_CERTS=true "$client/bin/uv" pip install --quiet --python "$client/bin/python" \
+    --require-hashes --only-binary :all: --requirement "$lock"
+  cp "$lock" "$client/requirements.txt"
+}
+
+# The Pulumi CLI: the one on PATH, or one that can be downloaded now.
+find_pulumi() {
+  local version
+  version=$(node --print 'require("@pulumi/pulumi/package.json").version')
+  command -v pulumi || {
+    timeout 120 node --eval '
+      const { PulumiCommand } = require("@pulumi/pulumi/automation");
+      PulumiCommand.install({ root: process.argv[1] }).catch(() => process.exit(1));
+    ' "$cache/pulumi-$version" >/dev/null 2>&1 && echo "$cache/pulumi-$version/bin/pulumi"
+  }
+}
+
+# In a directory of its own below the project, so that the CLI's marks in Pulumi.dev.yaml stay out of the checkout.
+with_engine() {
+  local pulumi=("$1" --cwd "$state")
+  mkdir -p "$state"
+  sed "s|^name: .*|name: mlflow-vps|; s|^main: .*|main: $PWD/index.ts|" Pulumi.yaml >"$state/Pulumi.yaml"
+  [[ -e $state/Pulumi.dev.yaml ]] || cp "$config" "$state/Pulumi.dev.yaml"
+  [[ -s $state/passphrase ]] || (umask 077 && head -c 32 /dev/urandom | base64 >"$state/passphrase")
+  export PULUMI_BACKEND_URL=file://$PWD/$state PULUMI_CONFIG_PASSPHRASE_FILE=$PWD/$state/passphrase
+  export PULUMI_SKIP_UPDATE_CHECK=true
+  PATH=$(dirname "$1"):$PATH
+  "${pulumi[@]}" stack select --create dev
+  "${pulumi[@]}" up --yes --skip-preview
+  (umask 077 && "${pulumi[@]}" stack output --json --show-secrets >"$state/outputs.json")
+}
+
+output() { node --print "require('./$state/outputs.json').$1"; }
+
+up() {
+  local pulumi
+  scripts/npmInstall.sh
+  say "the stand-in VPS"
+  sandbox/vps.sh up demo
+  # The stack dev, with the address that this machine had free.
+  readonly config=$PWD/$guest/Pulumi.dev.yaml
+  [[ -e $config ]] || sed "s/10\.77\.1\.2/$(sandbox/vps.sh address demo)/" Pulumi.dev.yaml >"$config"
+
+  make_client >"$guest/client.log" 2>&1 &
+  local making_client=$!
+  say "the program, applied to it"
+  if [[ -e $state/passwords.json ]]; then
+    pulumi='' # made without an engine: it stays so
+  else
+    pulumi=$(find_pulumi || true)
+  fi
+  if [[ -n $pulumi ]]; then
+    with_engine "$pulumi"
+  else
+    echo "No Pulumi CLI here: the program is applied without an engine, so there is no state, no preview and no drift check."
+    npx tsx sandbox/withoutEngine.ts up --config "$config" --state "$state"
+  fi
+
+  say "the Python environment of the experiment"
+  wait "$making_client" || { cat "$guest/client.log" >&2 && exit 1; }
+  say "the experiment"
+  (umask 077 && output clientEnv >"$guest/client.env")
+  set -a
+  # shellcheck disable=SC1091 # made just now
+  . "$guest/client.env"
+  set +a
+  "$client/bin/python" examples/iris/iris.py --once --plot "$guest/accuracy.png"
+
+  say "done"
+  cat <<EOF
+  Tracking URI   $(output trackingUri)
+  User           $(node --print "Object.keys(require('./$state/outputs.json').users)[0]")
+  Password       sed -n s/MLFLOW_TRACKING_PASSWORD=//p $guest/client.env
+  Web interface  open $(output trackingUri) in a browser on this machine, with that user and password
+  As a client    set -a; . $guest/client.env; set +a
+  On the host    sandbox/vps.sh run demo bash
+  Take it down   npm run demo:down
+EOF
+}
+
+case ${1:-} in
+  up) up ;;
+  down)
+    sandbox/vps.sh down demo
+    echo "The stand-in VPS is gone. Kept for the next time: the base image in $cache, the client's Python in $client."
+    ;;
+  client) make_client >&2 && echo "$client/bin/python" ;;
+  *) echo "usage: sandbox/demo.sh up|down|client" >&2 && exit 1 ;;
+esac

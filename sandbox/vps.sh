@@ -1,0 +1,692 @@
+#!/usr/bin/env bash
+# A stand-in VPS on this machine: a bare Debian with its own address, sshd and a sudo user, for the tests and the demo.
+# It is a systemd-nspawn container in a network namespace of its own; to an SSH client it is a host like any other.
+set -euo pipefail
+umask 022
+
+usage() {
+  cat <<'TEXT'
+Usage (as root, on a Debian-like machine):
+  sandbox/vps.sh up NAME [--suite bookworm|trixie] [--memory-mb 2048]
+                              make the guest when it is not there, boot it, wait until it takes SSH logins
+  sandbox/vps.sh run NAME CMD [ARG...]
+                              run a command as root inside the guest (a pipeline: run NAME sh -c 'a | b')
+  sandbox/vps.sh address NAME print its IPv4 address
+  sandbox/vps.sh stop NAME    power it off, the disk is kept
+  sandbox/vps.sh start NAME   boot it again
+  sandbox/vps.sh rebuild NAME [--new-host-key] [--suite ...] [--memory-mb ...]
+                              a fresh disk with the same address and keys, like a re-imaged VPS
+  sandbox/vps.sh down NAME    stop it and delete everything of it
+  sandbox/vps.sh list         name, address, suite, memory and state of each guest
+
+Log in:  ssh -i FOLDER/id_ed25519 deploy@ADDRESS      (deploy may use sudo without a password)
+A guest's FOLDER is ${MLFLOW_VPS_SANDBOX:-<project>/.sandbox}/NAME; base images are kept in ~/.cache/mlflow-vps.
+TEXT
+}
+
+say() { printf 'sandbox: %s\n' "$*" >&2; }
+die() {
+  printf 'sandbox: %s\n' "$*" >&2
+  exit 1
+}
+
+project_root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
+sandbox_dir=$(realpath -m -- "${MLFLOW_VPS_SANDBOX:-$project_root/.sandbox}")
+cache_dir=${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/mlflow-vps
+owners_dir=/run/mlflow-vps # N -> the guest folder that uses 10.77.N.0/24; lives as long as the network namespaces
+lock_dir=/run/lock
+login_user=deploy
+
+# --- preconditions -------------------------------------------------------------------------------------------------
+
+require_root_on_linux() {
+  [[ $(uname -s) == Linux ]] || die "needs Linux (Debian or Ubuntu); this is $(uname -s)"
+  [[ $EUID -eq 0 ]] || die "needs root: run it with sudo"
+}
+
+missing_packages() {
+  local pair
+  for pair in debootstrap:debootstrap systemd-nspawn:systemd-container ssh:openssh-client iptables:iptables ip:iproute2 \
+    nsenter:util-linux; do
+    command -v "${pair%%:*}" >/dev/null || printf '%s ' "${pair#*:}"
+  done
+  [[ -e /usr/share/keyrings/debian-archive-keyring.gpg ]] || printf 'debian-archive-keyring'
+}
+
+require_packages() {
+  local missing log install=(apt-get install -y -q --no-install-recommends -o DPkg::Lock::Timeout=300)
+  [[ -n $(missing_packages) ]] || return 0
+  exec 7>"$lock_dir/mlflow-vps-packages"
+  flock -w 600 7 || die "another sandbox/vps.sh installs packages for over 10 minutes"
+  read -ra missing < <(missing_packages) || true # no newline at the end
+  if [[ ${#missing[@]} -gt 0 ]]; then
+    command -v apt-get >/dev/null || die "needs ${missing[*]}, and there is no apt-get here to install them"
+    say "installing ${missing[*]}"
+    log=$(mktemp)
+    export DEBIAN_FRONTEND=noninteractive
+    # When it fails the usual reason is that the package lists are missing or too old.
+    if ! "${install[@]}" "${missing[@]}" >"$log" 2>&1 </dev/null 7>&- &&
+      ! { apt-get update -q && "${install[@]}" "${missing[@]}"; } >"$log" 2>&1 </dev/null 7>&-; then
+      tail -n 15 "$log" >&2
+      die "apt-get could not install ${missing[*]}: see the lines above and $log"
+    fi
+    rm -f "$log"
+  fi
+  exec 7>&-
+}
+
+# --- one guest's folder --------------------------------------------------------------------------------------------
+
+use_guest() {
+  name=$1
+  [[ $name =~ ^[a-z]([a-z0-9-]{0,30}[a-z0-9])?$ ]] ||
+    die "guest name '$name': use lower-case letters, digits and hyphens, a letter first, at most 32"
+  dir=$sandbox_dir/$name
+}
+
+guest_exists() { [[ -d $dir/root ]]; }
+
+require_guest() { guest_exists || die "there is no guest '$name' in $sandbox_dir: make it with 'sandbox/vps.sh up $name'"; }
+
+# What an earlier command noted down about the guest, or the default.
+saved() { if [[ -s $dir/$1 ]]; then cat "$dir/$1"; else printf '%s' "$2"; fi; }
+
+# Serialises commands on one guest. The lock is named by the path: several clones may have a guest of the same name.
+lock_guest() {
+  exec 8>"$lock_dir/mlflow-vps-guest-$(printf %s "$dir" | sha256sum | cut -c1-16)"
+  flock -w 300 8 || die "guest '$name' is busy: another sandbox/vps.sh has worked on it for over 5 minutes"
+}
+
+lock_network() {
+  exec 9>"$lock_dir/mlflow-vps-network"
+  flock -w 60 9 || die "cannot get $lock_dir/mlflow-vps-network: another sandbox/vps.sh hangs"
+}
+unlock_network() { exec 9>&-; }
+
+subnet_number() {
+  local address
+  address=$(<"$dir/address")
+  [[ $address =~ ^10\.77\.([0-9]+)\.2$ ]] || die "$dir/address holds '$address', not 10.77.N.2: run 'sandbox/vps.sh down $name'"
+  printf '%s' "${BASH_REMATCH[1]}"
+}
+
+# The supervisor's process id, or failure. The command line is compared: ids are reused, also after a reboot of the machine.
+supervisor_pid() {
+  local pid
+  [[ -s $dir/pid ]] || return 1
+  pid=$(<"$dir/pid")
+  [[ -r /proc/$pid/cmdline ]] && tr '\0' '\n' 2>/dev/null <"/proc/$pid/cmdline" | grep -qxF -- "mlflow-vps-guest:$dir" || return 1
+  printf '%s' "$pid"
+}
+
+children_of() { cat "/proc/$1/task/$1/children" 2>/dev/null || true; }
+
+nspawn_pid() {
+  local supervisor child
+  supervisor=$(supervisor_pid) || return 1
+  for child in $(children_of "$supervisor"); do
+    [[ $(cat "/proc/$child/comm" 2>/dev/null) == systemd-nspawn ]] && printf '%s' "$child" && return 0
+  done
+  return 1
+}
+
+# Process 1 of the guest, as this machine numbers it.
+leader_pid() {
+  local nspawn child
+  nspawn=$(nspawn_pid) || return 1
+  for child in $(children_of "$nspawn"); do
+    [[ $(awk '$1 == "NSpid:" {print NF "/" $NF}' "/proc/$child/status" 2>/dev/null) == 3/1 ]] && printf '%s' "$child" && return 0
+  done
+  return 1
+}
+
+# Some disks take a millisecond for each deletion but many at once.
+remove_tree() {
+  [[ -d $1 ]] || return 0
+  find "$1" -xdev ! -type d -print0 | xargs -0 -r -P 8 -n 100 rm -f --
+  rm -rf --one-file-system "$1"
+}
+
+# --- the base image ------------------------------------------------------------------------------------------------
+
+make_base_image() {
+  local suite=$1 base=$cache_dir/$1 new log mirror
+  [[ -d $base/etc ]] && return 0
+  mkdir -p "$cache_dir"
+  exec 7>"$cache_dir/$suite.lock"
+  if ! flock -n 7; then
+    say "waiting for another run that makes the base image $suite"
+    flock -w 900 7 || die "the base image $suite was not made in 15 minutes by the run that holds $cache_dir/$suite.lock"
+  fi
+  if [[ ! -d $base/etc ]]; then
+    say "making the base image $suite (once, about a minute)"
+    # Left-overs of an interrupted run: nobody else works here while we hold the lock.
+    remove_tree "$base.new"
+    new=$base.new log=$cache_dir/$suite.log
+    if ! debootstrap --variant=minbase \
+      --include=systemd,systemd-sysv,dbus,openssh-server,sudo,ca-certificates,python3 \
+      "$suite" "$new" >"$log" 2>&1 </dev/null 8>&- 9>&-; then
+      tail -n 15 "$log" >&2
+      die "debootstrap of $suite failed: see the lines above and $log"
+    fi
+    # debootstrap leaves its mirror, for the suite alone; a provider's image takes updates and security fixes too.
+    mirror=$(awk '$1 == "deb" { print $2; exit }' "$new/etc/apt/sources.list")
+    cat >"$new/etc/apt/sources.list" <<TEXT
+deb $mirror $suite main
+deb $mirror $suite-updates main
+deb ${mirror%/}-security $suite-security main
+TEXT
+    # What a provider's image does not hold either: host keys, an identity, old package lists.
+    rm -f "$new"/etc/ssh/ssh_host_* "$new"/var/cache/apt/archives/*.deb "$new"/var/cache/apt/*.bin
+    find "$new/var/lib/apt/lists" -type f -delete
+    : >"$new/etc/machine-id"
+    mv "$new" "$base"
+  fi
+  exec 7>&-
+}
+
+# --- a guest's disk ------------------------------------------------------------------------------------------------
+
+make_keys() {
+  [[ -e $dir/id_ed25519 ]] || ssh-keygen -q -t ed25519 -N '' -C "$login_user@$name" -f "$dir/id_ed25519"
+  # Who used sudo to get here wants to log in without.
+  [[ -z ${SUDO_UID-} ]] || chown "$SUDO_UID:" "$dir/id_ed25519" "$dir/id_ed25519.pub"
+  if [[ ! -e $dir/host_keys/complete ]]; then
+    rm -rf "$dir/host_keys"
+    install -d -m 0700 "$dir/host_keys" "$dir/host_keys/etc" "$dir/host_keys/etc/ssh"
+    ssh-keygen -q -A -f "$dir/host_keys" >/dev/null
+    find "$dir/host_keys/etc/ssh" -name 'ssh_host_dsa_key*' -delete
+    : >"$dir/host_keys/complete"
+  fi
+  cut -d' ' -f1,2 "$dir/host_keys/etc/ssh/ssh_host_ed25519_key.pub" >"$dir/host_key.pub"
+}
+
+# Where this machine trusts authorities that a stock Debian does not (a proxy that opens TLS), the guest has to trust them
+# too. As local certificates they survive update-ca-certificates and a reinstallation of ca-certificates.
+trust_the_hosts_authorities() {
+  local root=$1 bundle=${SSL_CERT_FILE:-/etc/ssl/certs/ca-certificates.crt} target count
+  target=$root/usr/local/share/ca-certificates
+  [[ -r $bundle ]] || return 0
+  mkdir -p "$target"
+  count=$(awk -v target="$target" '
+    /-----BEGIN CERTIFICATE-----/ { body = ""; inside = 1; next }
+    /-----END CERTIFICATE-----/ {
+      inside = 0
+      if (FNR == NR) known[body] = 1
+      else if (!(body in known)) {
+        known[body] = 1
+        file = target "/host-" ++n ".crt"
+        print "-----BEGIN CERTIFICATE-----" > file
+        for (i = 1; i <= length(body); i += 64) print substr(body, i, 64) > file
+        print "-----END CERTIFICATE-----" > file
+        close(file)
+      }
+      next
+    }
+    inside { gsub(/[ \r\t]/, ""); body = body $0 }
+    END { print n + 0 }' "$root/etc/ssl/certs/ca-certificates.crt" "$bundle")
+  [[ $count -gt 0 ]] || return 0
+  chroot "$root" /usr/bin/env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin update-ca-certificates >"$dir/ca.log" 2>&1 </dev/null ||
+    die "update-ca-certificates failed in the guest: see $dir/ca.log"
+  # pip and uv bring authorities of their own and have to be told.
+  printf '[global]\ncert = /etc/ssl/certs/ca-certificates.crt\n' >"$root/etc/pip.conf"
+  mkdir -p "$root/etc/uv"
+  printf 'system-certs = true\n' >"$root/etc/uv/uv.toml"
+}
+
+# The guest sees the whole machine's memory otherwise. A VPS sold with N MB shows about 97 % of it: its kernel keeps the rest.
+pretend_memory() {
+  local root=$1 memory_mb=$2
+  cat >"$root/usr/local/sbin/sandbox-meminfo" <<'TEXT'
+#!/bin/sh
+set -eu
+awk -v total="$1" '
+  $1 == "MemTotal:" { $2 = total }
+  $1 == "MemFree:" { $2 = int(total * 0.75) }
+  $1 == "MemAvailable:" { $2 = int(total * 0.9) }
+  $3 == "kB" { printf "%-15s %8d kB\n", $1, $2; next }
+  { print }' /proc/meminfo >/run/sandbox-meminfo
+mount --bind /run/sandbox-meminfo /proc/meminfo
+TEXT
+  chmod 0755 "$root/usr/local/sbin/sandbox-meminfo"
+  cat >"$root/etc/systemd/system/sandbox-meminfo.service" <<TEXT
+[Unit]
+Description=Show the memory of a $memory_mb MB VPS in /proc/meminfo
+DefaultDependencies=no
+After=local-fs.target
+Before=sysinit.target
+
+[Service]
+Type=oneshot
+RemainAfterExit=yes
+ExecStart=/usr/local/sbin/sandbox-meminfo $((memory_mb * 1024 * 97 / 100))
+
+[Install]
+WantedBy=sysinit.target
+TEXT
+  # Where /tmp is a tmpfs, its default size is half of the memory.
+  mkdir -p "$root/etc/systemd/system/tmp.mount.d" "$root/etc/systemd/system/sysinit.target.wants"
+  printf '[Mount]\nOptions=mode=1777,strictatime,nosuid,nodev,size=%sm,nr_inodes=1m\n' "$((memory_mb / 2))" \
+    >"$root/etc/systemd/system/tmp.mount.d/sandbox.conf"
+  ln -s ../sandbox-meminfo.service "$root/etc/systemd/system/sysinit.target.wants/"
+}
+
+make_disk() {
+  local suite=$1 memory_mb=$2 root=$dir/root.new
+  remove_tree "$root"
+  cp -a --reflink=auto "$cache_dir/$suite" "$root"
+  tr -d - </proc/sys/kernel/random/uuid >"$root/etc/machine-id"
+  printf '%s\n' "$name" >"$root/etc/hostname"
+  printf '127.0.0.1\tlocalhost\n127.0.1.1\t%s\n::1\tlocalhost ip6-localhost ip6-loopback\n' "$name" >"$root/etc/hosts"
+  printf 'LANG=C.UTF-8\n' >"$root/etc/default/locale"
+  cp -a "$dir"/host_keys/etc/ssh/ssh_host_* "$root/etc/ssh/"
+  cat >"$root/etc/ssh/sshd_config.d/10-sandbox.conf" <<TEXT
+PasswordAuthentication no
+PermitRootLogin no
+TEXT
+  chroot "$root" /usr/sbin/useradd --create-home --shell /bin/bash --groups sudo "$login_user" </dev/null
+  printf '%s ALL=(ALL) NOPASSWD:ALL\n' "$login_user" >"$root/etc/sudoers.d/90-$login_user"
+  chmod 0440 "$root/etc/sudoers.d/90-$login_user"
+  chroot "$root" /usr/bin/install -d -m 0700 -o "$login_user" -g "$login_user" "/home/$login_user/.ssh"
+  cp "$dir/id_ed25519.pub" "$root/home/$login_user/.ssh/authorized_keys"
+  chroot "$root" /usr/bin/chown "$login_user:$login_user" "/home/$login_user/.ssh/authorized_keys"
+  trust_the_hosts_authorities "$root"
+  pretend_memory "$root" "$memory_mb"
+  printf '%s\n' "$suite" >"$dir/suite"
+  printf '%s\n' "$memory_mb" >"$dir/memory_mb"
+  remove_tree "$dir/root"
+  mv "$root" "$dir/root"
+}
+
+# --- network -------------------------------------------------------------------------------------------------------
+
+# A plain file is what a reboot of the machine leaves where /run is on disk.
+has_netns() { [[ -e /run/netns/$1 && $(stat -f -c %t "/run/netns/$1") == 6e736673 ]]; }
+has_link() { ip link show dev "$1" >/dev/null 2>&1; }
+
+subnet_is_free() {
+  local n=$1
+  [[ ! -e $owners_dir/$n ]] && ! has_netns "mlflow-vps-$n" && ! has_link "mlvps$n" &&
+    [[ -z $(ip -4 -o route show root "10.77.$n.0/24") ]]
+}
+
+owns_subnet() { [[ -e $owners_dir/$1 && $(<"$owners_dir/$1") == "$dir" ]]; }
+
+# Gives the guest an address that it keeps until 'down'. Needs the network lock. 10.77.1.2 is left to the guest 'demo'.
+reserve_address() {
+  local n candidates
+  mkdir -p "$owners_dir"
+  if [[ -s $dir/address ]]; then
+    n=$(subnet_number)
+    if [[ -e $owners_dir/$n ]]; then
+      owns_subnet "$n" ||
+        die "10.77.$n.2, the address of '$name', is now used by $(<"$owners_dir/$n"): run 'sandbox/vps.sh down $name' and 'up $name'"
+    else
+      subnet_is_free "$n" || die "10.77.$n.0/24, the network of '$name', is used by something else on this machine"
+    fi
+  else
+    candidates=$(seq 2 254)
+    [[ $name != demo ]] || candidates="1 $candidates"
+    for n in $candidates; do
+      # A folder that was deleted by hand leaves its network behind.
+      if [[ -e $owners_dir/$n && ! -e $(<"$owners_dir/$n")/address ]]; then remove_network "$n"; fi
+      if subnet_is_free "$n"; then break; fi
+      n=
+    done
+    [[ -n $n ]] || die "no free network in 10.77.2.0/24 to 10.77.254.0/24: see 'ip route' and 'sandbox/vps.sh list'"
+    printf '10.77.%s.2\n' "$n" >"$dir/address"
+  fi
+  printf '%s\n' "$dir" >"$owners_dir/$n"
+}
+
+default_route_mtu() {
+  local device
+  device=$(ip -4 -o route show default | sed -n '1s/.* dev \([^ ]*\).*/\1/p')
+  if [[ -n $device ]]; then ip -o link show dev "$device" | sed 's/.* mtu \([0-9]*\).*/\1/'; else printf 1500; fi
+}
+
+# The rules carry a comment that names the guest's network, by which they are found again.
+has_rules() {
+  local rules
+  rules=$(iptables -w -t "$1" -S "$2")
+  grep -Eq -- "--comment \"?mlflow-vps-$3\"? " <<<"$rules"
+}
+
+remove_rules() {
+  local rules rule
+  rules=$(iptables -w -t "$1" -S "$2" | sed -nE "/--comment \"?mlflow-vps-$3\"? /s/^-A/-D/p")
+  while [[ -n $rules ]] && read -r rule; do
+    xargs iptables -w -t "$1" <<<"$rule"
+  done <<<"$rules"
+}
+
+# Makes what is missing of the guest's network: nothing when it runs, everything after a reboot of the machine.
+establish_network() {
+  local n=$1 mtu netns=mlflow-vps-$1
+  mtu=$(default_route_mtu)
+  if ! has_netns "$netns"; then
+    rm -f "/run/netns/$netns"
+    ip netns add "$netns"
+  fi
+  if ! has_link "mlvps$n"; then
+    ip link add "mlvps$n" mtu "$mtu" type veth peer name host0 mtu "$mtu" netns "$netns"
+    ip address add "10.77.$n.1/24" dev "mlvps$n"
+    ip link set "mlvps$n" up
+    ip -n "$netns" link set lo up
+    ip -n "$netns" address add "10.77.$n.2/24" dev host0
+    ip -n "$netns" link set host0 up
+    ip -n "$netns" route add default via "10.77.$n.1"
+  fi
+  [[ $(</proc/sys/net/ipv4/ip_forward) == 1 ]] || printf 1 >/proc/sys/net/ipv4/ip_forward
+  has_rules nat POSTROUTING "$n" ||
+    iptables -w -t nat -A POSTROUTING -s "10.77.$n.0/24" ! -d "10.77.$n.0/24" \
+      -m comment --comment "mlflow-vps-$n" -j MASQUERADE
+  if [[ $(iptables -w -S FORWARD) == *'-P FORWARD DROP'* ]] && ! has_rules filter FORWARD "$n"; then
+    iptables -w -I FORWARD -s "10.77.$n.0/24" -m comment --comment "mlflow-vps-$n" -j ACCEPT
+    iptables -w -I FORWARD -d "10.77.$n.0/24" -m comment --comment "mlflow-vps-$n" -j ACCEPT
+  fi
+}
+
+remove_network() {
+  local n=$1
+  end_processes_of "$n"
+  ! has_netns "mlflow-vps-$n" || ip netns delete "mlflow-vps-$n"
+  if has_link "mlvps$n"; then
+    # The kernel removes it with the namespace, a moment later: both are fine.
+    ip link delete "mlvps$n" 2>/dev/null || ! has_link "mlvps$n" || die "cannot delete the network device mlvps$n"
+  fi
+  if command -v iptables >/dev/null; then
+    remove_rules nat POSTROUTING "$n"
+    remove_rules filter FORWARD "$n"
+  fi
+  # nspawn leaves this empty folder where /run is on disk.
+  [[ ! -d /run/systemd/nspawn/propagate/mlflow-vps-$n ]] || rmdir "/run/systemd/nspawn/propagate/mlflow-vps-$n"
+  rm -f "$owners_dir/$n"
+}
+
+# --- boot and power off --------------------------------------------------------------------------------------------
+
+# Guests must not share a control group: each one's systemd believes that it is alone there. Only the hierarchies that
+# systemd uses to keep track of processes are concerned.
+cgroup_mounts() { awk '$3 == "cgroup2" || ($3 == "cgroup" && $4 ~ /(^|,)name=systemd(,|$)/) { print $2 }' /proc/mounts; }
+
+# Ends every process of the guest with this number, also those that a killed nspawn left behind, and removes its groups.
+end_processes_of() {
+  local mount group pids deadline=$((SECONDS + 20))
+  for mount in $(cgroup_mounts); do
+    group=$mount/mlflow-vps-$1
+    while [[ -d $group ]]; do
+      mapfile -t pids < <(find "$group" -name cgroup.procs -exec cat {} + 2>/dev/null | grep -vx 0)
+      if [[ ${#pids[@]} -gt 0 ]]; then
+        kill -KILL "${pids[@]}" 2>/dev/null || true # some may have ended by themselves
+      elif find "$group" -depth -type d -exec rmdir {} + 2>/dev/null; then
+        break
+      fi
+      [[ $SECONDS -lt $deadline ]] || die "processes do not end even when killed: ${pids[*]} in $group"
+      sleep 0.02
+    done
+  done
+}
+
+# Runs as a process of its own in a session of its own, for as long as the guest is powered on. Exit code 133 of nspawn is
+# a reboot from inside.
+supervise() {
+  local fd dir=$1 number=$2 hostname=$3 code mount
+  shift 3
+  for fd in "/proc/$BASHPID/fd"/*; do
+    fd=${fd##*/}
+    [[ $fd -le 2 ]] || eval "exec $fd>&-"
+  done
+  for mount in "$@"; do
+    mkdir -p "$mount/mlflow-vps-$number"
+    printf '%s\n' "$BASHPID" >"$mount/mlflow-vps-$number/cgroup.procs"
+  done
+  while :; do
+    code=0
+    # Without these, /tmp would be a tmpfs also where the suite has it on disk, and the guest would get the control groups
+    # of this machine's layout in place of the unified ones of every current Debian.
+    SYSTEMD_NSPAWN_TMPFS_TMP=0 SYSTEMD_NSPAWN_UNIFIED_HIERARCHY=1 systemd-nspawn --quiet --directory="$dir/root" --boot --register=no --keep-unit --settings=no \
+      --machine="mlflow-vps-$number" --hostname="$hostname" --network-namespace-path="/run/netns/mlflow-vps-$number" \
+      --resolv-conf=off --timezone=off --link-journal=no --console=read-only || code=$?
+    [[ $code -eq 133 ]] || exit "$code"
+  done
+}
+
+write_resolv_conf() {
+  local source=/etc/resolv.conf
+  # A resolver on this machine's own loopback is out of the guest's reach; systemd-resolved keeps the real ones here.
+  if ! grep -Eq '^nameserver[[:space:]]+' "$source" || grep -Eq '^nameserver[[:space:]]+127\.' "$source"; then
+    source=/run/systemd/resolve/resolv.conf
+    [[ -r $source ]] || die "/etc/resolv.conf names no server but this machine's own loopback: the guest would have no DNS"
+  fi
+  rm -f "$dir/root/etc/resolv.conf"
+  cat "$source" >"$dir/root/etc/resolv.conf"
+}
+
+ssh_to_guest() {
+  ssh -F none -i "$dir/id_ed25519" -o IdentitiesOnly=yes -o BatchMode=yes -o StrictHostKeyChecking=yes \
+    -o UserKnownHostsFile="\"$dir/known_hosts\"" -o GlobalKnownHostsFile=none -o ConnectTimeout=3 -o LogLevel=ERROR \
+    "$login_user@$(<"$dir/address")" "$@"
+}
+
+fail_with_console() {
+  tail -n 20 "$dir/console.log" | tr -d '\r' >&2
+  die "$*: see the lines above and $dir/console.log"
+}
+
+boot() {
+  local n mounts
+  lock_network
+  reserve_address
+  n=$(subnet_number)
+  end_processes_of "$n"
+  establish_network "$n"
+  unlock_network
+  write_resolv_conf
+  printf '%s %s\n' "$(<"$dir/address")" "$(<"$dir/host_key.pub")" >"$dir/known_hosts"
+  mapfile -t mounts < <(cgroup_mounts)
+  say "booting $name at $(<"$dir/address")"
+  setsid bash -c "set -euo pipefail; $(declare -f supervise); supervise \"\$@\"" "mlflow-vps-guest:$dir" \
+    "$dir" "$n" "$name" "${mounts[@]}" </dev/null >"$dir/console.log" 2>&1 &
+  printf '%s\n' "$!" >"$dir/pid"
+  disown
+  wait_for_login
+}
+
+# Until the guest has finished booting and the sudo user can log in.
+wait_for_login() {
+  local answer state deadline=$((SECONDS + 60))
+  until answer=$(ssh_to_guest 'sudo -n true && { timeout 45 systemctl is-system-running --wait || true; }' 2>&1); do
+    supervisor_pid >/dev/null || fail_with_console "the guest '$name' did not stay up"
+    [[ $SECONDS -lt $deadline ]] || fail_with_console "no SSH login at $(<"$dir/address") within 60 s ($answer)"
+    sleep 0.1
+  done
+  state=${answer##*$'\n'}
+  if [[ $state == degraded ]]; then
+    say "$name is up, but these units failed: $(ssh_to_guest systemctl list-units --failed --plain --no-legend | cut -d' ' -f1 | xargs)"
+  elif [[ $state != running ]]; then
+    say "$name takes logins but has not finished booting ($state)"
+  fi
+}
+
+# Waits until process $1 has ended, at most $2 seconds.
+wait_for_end() {
+  local deadline=$((SECONDS + $2))
+  while kill -0 "$1" 2>/dev/null; do
+    [[ $SECONDS -lt $deadline ]] || return 1
+    sleep 0.05
+  done
+}
+
+power_off() {
+  local supervisor nspawn
+  supervisor=$(supervisor_pid) || return 0
+  if nspawn=$(nspawn_pid); then
+    kill -TERM "$nspawn"
+    wait_for_end "$supervisor" 45 || say "the guest '$name' does not shut down: pulling the plug"
+  fi
+  pull_the_plug
+}
+
+pull_the_plug() {
+  local supervisor n
+  if supervisor=$(supervisor_pid); then
+    kill -KILL "$supervisor"
+    wait_for_end "$supervisor" 20 || die "process $supervisor of the guest '$name' does not end even when killed"
+  fi
+  if [[ -s $dir/address ]]; then
+    n=$(subnet_number)
+    if owns_subnet "$n"; then end_processes_of "$n"; fi
+  fi
+  rm -f "$dir/pid"
+}
+
+# --- commands ------------------------------------------------------------------------------------------------------
+
+parse_options() {
+  suite='' memory_mb='' new_host_key=
+  while [[ $# -gt 0 ]]; do
+    case $1 in
+      --suite)
+        suite=${2-}
+        [[ $suite == bookworm || $suite == trixie ]] || die "--suite '$suite': use bookworm or trixie"
+        shift 2
+        ;;
+      --memory-mb)
+        memory_mb=${2-}
+        [[ $memory_mb =~ ^[1-9][0-9]{2,6}$ ]] || die "--memory-mb '$memory_mb': use a whole number of MB, 100 or more"
+        shift 2
+        ;;
+      --new-host-key)
+        [[ $command == rebuild ]] || die "--new-host-key is for rebuild"
+        new_host_key=yes
+        shift
+        ;;
+      *) die "unknown option '$1': see sandbox/vps.sh --help" ;;
+    esac
+  done
+}
+
+up() {
+  require_packages
+  mkdir -p "$dir"
+  lock_guest
+  if guest_exists; then
+    [[ -z $suite || $suite == "$(<"$dir/suite")" ]] ||
+      die "guest '$name' is there with $(<"$dir/suite"): for $suite use 'sandbox/vps.sh rebuild $name --suite $suite'"
+    [[ -z $memory_mb || $memory_mb == "$(<"$dir/memory_mb")" ]] ||
+      die "guest '$name' is there with $(<"$dir/memory_mb") MB: use 'sandbox/vps.sh rebuild $name --memory-mb $memory_mb'"
+  else
+    suite=${suite:-$(saved suite bookworm)}
+    make_base_image "$suite"
+    make_keys
+    make_disk "$suite" "${memory_mb:-$(saved memory_mb 2048)}"
+  fi
+  if supervisor_pid >/dev/null; then wait_for_login; else boot; fi
+}
+
+start() {
+  require_guest
+  require_packages
+  lock_guest
+  if supervisor_pid >/dev/null; then wait_for_login; else boot; fi
+}
+
+stop() {
+  require_guest
+  lock_guest
+  power_off
+}
+
+rebuild() {
+  require_guest
+  require_packages
+  lock_guest
+  suite=${suite:-$(<"$dir/suite")}
+  memory_mb=${memory_mb:-$(<"$dir/memory_mb")}
+  make_base_image "$suite"
+  pull_the_plug
+  [[ -z $new_host_key ]] || rm -f "$dir/host_keys/complete"
+  make_keys
+  make_disk "$suite" "$memory_mb"
+  boot
+}
+
+down() {
+  local owner
+  if [[ -d $dir ]]; then
+    lock_guest
+    pull_the_plug
+  fi
+  lock_network
+  for owner in "$owners_dir"/*; do
+    [[ ! -f $owner || $(<"$owner") != "$dir" ]] || remove_network "${owner##*/}"
+  done
+  unlock_network
+  remove_tree "$dir"
+}
+
+run() {
+  local leader
+  require_guest
+  leader=$(leader_pid) || die "guest '$name' is not running: 'sandbox/vps.sh start $name'"
+  [[ $# -gt 0 ]] || set -- bash -l
+  exec nsenter --target "$leader" --mount --uts --ipc --net --pid --cgroup --root --wd \
+    /usr/bin/env -i --chdir=/root HOME=/root USER=root LOGNAME=root SHELL=/bin/bash LANG=C.UTF-8 TERM="${TERM:-dumb}" \
+    PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
+    setpriv --pdeathsig TERM -- "$@" # nsenter passes no signal on: end the command when it is ended itself
+}
+
+address() {
+  require_guest
+  [[ -s $dir/address ]] || die "guest '$name' was never booted: run 'sandbox/vps.sh up $name'"
+  cat "$dir/address"
+}
+
+list() {
+  local state
+  for dir in "$sandbox_dir"/*/; do
+    dir=${dir%/}
+    guest_exists || continue
+    state=stopped
+    supervisor_pid >/dev/null && state=running
+    printf '%-20s %-12s %-9s %6s MB  %s\n' "${dir##*/}" "$(saved address -)" "$(saved suite -)" "$(saved memory_mb -)" "$state"
+  done
+}
+
+main() {
+  local command=${1-} name dir suite memory_mb new_host_key
+  case $command in
+    up | rebuild | down | stop | start | run | address) ;;
+    list)
+      require_root_on_linux
+      list
+      return
+      ;;
+    -h | --help | help)
+      usage
+      return
+      ;;
+    *)
+      usage >&2
+      exit 2
+      ;;
+  esac
+  require_root_on_linux
+  [[ $# -ge 2 ]] || die "which guest? sandbox/vps.sh $command NAME"
+  use_guest "$2"
+  shift 2
+  case $command in
+    up | rebuild)
+      parse_options "$@"
+      "$command"
+      ;;
+    run) run "$@" ;;
+    *)
+      [[ $# -eq 0 ]] || die "$command takes a guest name only, not '$*'"
+      "$command"
+      ;;
+  esac
+}
+
+main "$@"

@@ -1,0 +1,183 @@
+/**
+ * Applies the program to a host where there is no Pulumi CLI: the SDK's mock monitor carries out each command over SSH
+ * and waits for it, so order and values are those of a real `up`. It is a test instrument: no preview, and no state but
+ * the generated passwords.
+ *
+ *     tsx sandbox/withoutEngine.ts up|check|destroy --config FILE --state DIRECTORY
+ *
+ * `up` writes the stack's outputs to DIRECTORY/outputs.json; `check` prints the drift and exits 2 when there is any.
+ */
+import { randomBytes } from "node:crypto";
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { join, resolve } from "node:path";
+import { parseArgs } from "node:util";
+import * as pulumi from "@pulumi/pulumi";
+import { parse } from "yaml";
+import { demandNothing, observe, type ProbeInputs } from "../components/step/probe";
+import { type Connection, execute } from "../components/step/ssh";
+import { unwrap } from "./unwrap";
+
+const project = resolve(__dirname, "..");
+const applySeconds = 1800;
+
+interface CommandInputs {
+  readonly connection: Connection;
+  readonly create: string;
+  readonly delete: string;
+  readonly stdin: string;
+}
+
+/** Generated passwords by resource name, with the keepers they belong to; mode 0600. */
+class Passwords {
+  private readonly known: Record<string, { keepers: unknown; result: string }>;
+
+  constructor(private readonly file: string) {
+    this.known = existsSync(file) ? JSON.parse(readFileSync(file, "utf8")) : {};
+  }
+
+  get(name: string, keepers: unknown, length: number): string {
+    const known = this.known[name];
+    if (known !== undefined && JSON.stringify(known.keepers) === JSON.stringify(keepers)) {
+      return known.result;
+    }
+    const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
+    // 62 * 4 = 248: bytes above are left out, so that every character is equally likely.
+    const bytes = [...randomBytes(length * 4)].filter((byte) => byte < 248).slice(0, length);
+    const result = bytes.map((byte) => alphabet[byte % 62]).join("");
+    this.known[name] = { keepers, result };
+    writeFileSync(this.file, JSON.stringify(this.known), { mode: 0o600 });
+    return result;
+  }
+}
+
+let saidSomething = false;
+
+async function run(command: CommandInputs, action: "create" | "delete"): Promise<void> {
+  const show = (text: string) => {
+    saidSomething = true;
+    process.stdout.write(text.replace(/^(?=.)/gm, "  "));
+  };
+  const finished = await execute(command.connection, command[action], command.stdin, applySeconds, show);
+  if (finished.code !== 0) {
+    throw new Error(finished.stderr.trim() || `'${command[action]}' exited ${finished.code}`);
+  }
+}
+
+/** Reads the stack's config file as the engine does: lists and objects reach the program as JSON. */
+function stackConfig(file: string): Record<string, string> {
+  const config: Record<string, unknown> = parse(readFileSync(file, "utf8")).config;
+  return Object.fromEntries(
+    Object.entries(config).map(([key, value]) => [
+      key,
+      typeof value === "object" ? JSON.stringify(value) : String(value),
+    ]),
+  );
+}
+
+function settled<T>(value: pulumi.Input<T>): Promise<pulumi.Unwrap<T>> {
+  return new Promise((done) => {
+    pulumi.output(value).apply(done);
+  });
+}
+
+async function main(): Promise<number> {
+  const { values, positionals } = parseArgs({
+    allowPositionals: true,
+    options: { config: { type: "string" }, state: { type: "string" } },
+  });
+  const action = positionals[0];
+  if (!values.config || !values.state || !action || !["up", "check", "destroy"].includes(action)) {
+    throw new Error("usage: withoutEngine.ts up|check|destroy --config FILE --state DIRECTORY");
+  }
+  mkdirSync(values.state, { recursive: true, mode: 0o700 });
+  const passwords = new Passwords(join(values.state, "passwords.json"));
+  const commands: CommandInputs[] = [];
+  const probes: ProbeInputs[] = [];
+
+  // Like an engine: after a failure nothing new starts, and what is under way comes to its end.
+  const underWay = new Set<Promise<void>>();
+  const carryOut = async (work: Promise<void>) => {
+    underWay.add(work);
+    try {
+      await work;
+    } catch (error) {
+      process.stderr.write(`${(error as Error).message}\n`);
+      await Promise.allSettled(underWay);
+      process.exit(1);
+    }
+  };
+
+  const newResource = async ({
+    type,
+    name,
+    inputs: wrapped,
+  }: {
+    type: string;
+    name: string;
+    // biome-ignore lint/suspicious/noExplicitAny: the SDK's mock interface is untyped
+    inputs: any;
+  }) => {
+    // biome-ignore lint/suspicious/noExplicitAny: each branch knows what it gets
+    const inputs = unwrap(wrapped) as any;
+    switch (type) {
+      case "random:index/randomPassword:RandomPassword":
+        return { id: name, state: { ...inputs, result: passwords.get(name, inputs.keepers, inputs.length) } };
+      case "pulumi-nodejs:dynamic/mlflow:Probe":
+        if (action === "up") {
+          await carryOut(demandNothing(inputs));
+        }
+        probes.push(inputs);
+        return { id: name, state: { ...inputs, drift: [], generation: 1 } };
+      case "command:remote:Command":
+        commands.push(inputs);
+        if (action === "up") {
+          await carryOut(run(inputs, "create"));
+        }
+        return { id: name, state: inputs };
+      default:
+        if (type.startsWith("mlflow:")) {
+          return { id: name, state: inputs };
+        }
+        throw new Error(`the program has a resource of type ${type}, which only an engine can make`);
+    }
+  };
+  await pulumi.runtime.setMocks(
+    {
+      newResource,
+      call: () => {
+        throw new Error("the program calls a provider function, which only an engine can do");
+      },
+    },
+    "mlflow-vps",
+    "sandbox",
+    false,
+  );
+  pulumi.runtime.setAllConfig(stackConfig(values.config));
+
+  const outputs = await settled(await import(join(project, "index.ts")));
+  await pulumi.runtime.disconnect();
+
+  if (action === "up") {
+    process.stderr.write(saidSomething ? "" : "  nothing to do, the host is as it should be\n");
+    writeFileSync(join(values.state, "outputs.json"), JSON.stringify(outputs, undefined, 2), { mode: 0o600 });
+  }
+  if (action === "check") {
+    const drift = (await Promise.all(probes.map(observe))).flat();
+    process.stdout.write(drift.map((line) => `${line}\n`).join(""));
+    return drift.length > 0 ? 2 : 0;
+  }
+  if (action === "destroy") {
+    for (const command of commands.reverse()) {
+      await run(command, "delete");
+    }
+  }
+  return 0;
+}
+
+main().then(
+  (code) => process.exit(code),
+  (error) => {
+    process.stderr.write(`${error instanceof Error ? error.message : error}\n`);
+    process.exit(1);
+  },
+);
