@@ -1,0 +1,392 @@
+import { linkSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import type { AddressInfo } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { Server, utils } from "ssh2";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import {
+  configure,
+  type Dialog,
+  fingerprint,
+  isTrusted,
+  parseTarget,
+  StackConfig,
+} from "../../scripts/configure";
+import { encryptedLoginKey, hostKey, otherHostKey, passphrase } from "./keys";
+
+describe("user@host", () => {
+  it.each([
+    ["deploy@203.0.113.10", { user: "deploy", address: "203.0.113.10" }],
+    ["root@mlflow.example.com", { user: "root", address: "mlflow.example.com" }],
+    ["203.0.113.10", { address: "203.0.113.10" }],
+    ["deploy@2001:db8::1", { user: "deploy", address: "2001:db8::1" }],
+    ["deploy@[2001:db8::1]", { user: "deploy", address: "2001:db8::1" }],
+    ["[2001:db8::1]", { address: "2001:db8::1" }],
+  ])("%s is understood", (text, target) => {
+    expect(parseTarget(text)).toEqual(target);
+  });
+
+  it.each([
+    "",
+    "@host",
+    "deploy@",
+    "Deploy@host",
+    "deploy@host:22",
+    "ssh://deploy@host",
+    "deploy@[host]",
+    "deploy@1.2.3",
+    "-oProxyCommand=x@host",
+  ])("'%s' is refused", (text) => {
+    expect(() => parseTarget(text)).toThrow(/^user@host: .* is given; allowed is /);
+  });
+});
+
+// Two real keys, and what `ssh-keygen -lf` says of them.
+const ed25519 = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIM50Pdm8ubuNK5J2JhkCsDTqcrgGaghwSb6Wb76pOQN1";
+const ed25519Fingerprint = "SHA256:F4zVeSiVy4FP99hqz5MhO5bv6PvCtqj4x1q5MHMFKj8";
+const ecdsa =
+  "ecdsa-sha2-nistp256 AAAAE2VjZHNhLXNoYTItbmlzdHAyNTYAAAAIbmlzdHAyNTYAAABBBOq1ekDMjrBFpTqKyDf0jZyApFZyPpWpTkPeV7yz/Hk5gCTmLid9cmxU28KjJXUgfVKSEoWQSBb0xkeI21g209E=";
+const ecdsaFingerprint = "SHA256:s5OxbIriSUDL8KmRKb0dPubhNyKF8uhL0s4R7WISl1k";
+
+describe("a host key", () => {
+  it("has the fingerprint that ssh-keygen prints", () => {
+    expect(fingerprint(ed25519)).toBe(ed25519Fingerprint);
+    expect(fingerprint(ecdsa)).toBe(ecdsaFingerprint);
+  });
+
+  it.each([
+    ["is new", {}, false],
+    ["is new, with --yes", { yes: true }, true],
+    ["is new, with its fingerprint", { fingerprint: ed25519Fingerprint }, true],
+    ["is the pinned one", { pinned: ed25519 }, true],
+    ["replaces another", { pinned: ecdsa }, false],
+    ["replaces another, with --yes", { pinned: ecdsa, yes: true }, false],
+    ["replaces another, with its fingerprint", { pinned: ecdsa, fingerprint: ed25519Fingerprint }, true],
+    ["replaces another, with --accept-new-host-key", { pinned: ecdsa, acceptNewHostKey: true }, true],
+  ])("that %s: trusted without a question?", (_case, flags, trusted) => {
+    expect(isTrusted({ presented: ed25519, ...flags })).toBe(trusted);
+  });
+
+  it.each([[{}], [{ yes: true }], [{ pinned: ed25519 }], [{ acceptNewHostKey: true }]])(
+    "is refused when --fingerprint is of another key, whatever else is said: %j",
+    (flags) => {
+      expect(() => isTrusted({ presented: ed25519, fingerprint: ecdsaFingerprint, ...flags })).toThrow(
+        ed25519Fingerprint,
+      );
+    },
+  );
+});
+
+describe("the stack's config file", () => {
+  const text = `# Our server.
+encryptionsalt: v1:abc:v1:def+/==
+config:
+  # paid until May
+  mlflow-vps:host.address: 203.0.113.10 # Falkenstein
+  mlflow-vps:host:
+    user: deploy # as 'pulumi config set --path' writes it
+  mlflow-vps:host.port: 2222
+  mlflow-vps:users:
+    - ada # head of research
+    - bob
+  mlflow-vps:host.privateKeyPassphrase:
+    secure: v1:${"x".repeat(120)}
+  other:key: true
+`;
+  const edit = (before: string, change: (stack: StackConfig) => void) => {
+    const stack = new StackConfig(before, "mlflow-vps");
+    change(stack);
+    return stack.toString();
+  };
+
+  it("keeps comments, secrets and the keys of others when values change", () => {
+    const after = edit(text, (stack) => {
+      stack.set("host.address", "203.0.113.11");
+      stack.set("host.user", "admin");
+      stack.set("host.port", undefined);
+      stack.set("users", ["grace", "ada"]);
+      stack.set("domain", "mlflow.example.com");
+    });
+    expect(after).toBe(
+      text
+        .replace("203.0.113.10", "203.0.113.11")
+        .replace("user: deploy", "user: admin")
+        .replace("  mlflow-vps:host.port: 2222\n", "")
+        .replace("    - ada # head of research\n    - bob", "    - grace\n    - ada # head of research")
+        .replace("other:key: true\n", "other:key: true\n  mlflow-vps:domain: mlflow.example.com\n"),
+    );
+  });
+
+  it("does not change when the values are there already", () => {
+    edit(text, (stack) => {
+      expect(stack.set("host.address", "203.0.113.10")).toBe(false);
+      expect(stack.set("host.user", "deploy")).toBe(false);
+      expect(stack.set("host.port", 2222)).toBe(false);
+      expect(stack.set("users", ["ada", "bob"])).toBe(false);
+      expect(stack.set("domain", undefined)).toBe(false);
+    });
+  });
+
+  it.each(["", "# nothing yet\n", "config:\n", "config: {}\n"])("is begun from %j", (before) => {
+    const after = edit(before, (stack) => stack.set("users", ["ada"]));
+    expect(after).toContain("config:\n  mlflow-vps:users:\n    - ada\n");
+    expect(after).toContain(before.startsWith("#") ? before : "");
+  });
+
+  it("has no value where 'pulumi new' left an empty one", () => {
+    const after = edit('config:\n  mlflow-vps:host.address: ""\n', (stack) => {
+      expect(stack.get("host.address")).toBeUndefined();
+      stack.set("host.address", "203.0.113.10");
+    });
+    expect(after).toMatch(/^config:\n {2}mlflow-vps:host.address: "?203.0.113.10"?\n$/);
+  });
+
+  it("takes a list that the CLI wrote as text for what it is", () => {
+    edit(`config:\n  mlflow-vps:users: '["ada"]'\n`, (stack) =>
+      expect(stack.set("users", ["ada"])).toBe(false),
+    );
+  });
+
+  it.each([
+    ["a: [", /./],
+    ["- a\n", /the file is not a mapping/],
+    ["config: x\n", /config is not a mapping/],
+  ])("is refused as %j", (before, problem) => {
+    expect(() => new StackConfig(before, "mlflow-vps")).toThrow(problem);
+  });
+});
+
+/** A host on loopback that takes one key and gives every command the same exit code. */
+class FakeHost {
+  private server: Server | undefined;
+  port = 0;
+  fingerprint = "";
+  readonly commands: string[] = [];
+  exitCode = 0;
+
+  async present(hostKey: { private: string; public: string }): Promise<void> {
+    await this.stop();
+    this.fingerprint = fingerprint(hostKey.public);
+    const server = new Server({ hostKeys: [hostKey.private] }, (client) => {
+      client.on("error", () => undefined);
+      client.on("authentication", (login) =>
+        login.method === "publickey" ? login.accept() : login.reject(),
+      );
+      client.on("session", (accept) =>
+        accept().on("exec", (acceptCommand, _reject, { command }) => {
+          this.commands.push(command);
+          const stream = acceptCommand();
+          stream.exit(this.exitCode);
+          stream.end();
+        }),
+      );
+    });
+    await new Promise<void>((done) => server.listen(this.port, "127.0.0.1", done));
+    this.port = (server.address() as AddressInfo).port;
+    this.server = server;
+  }
+
+  async stop(): Promise<void> {
+    await new Promise<void>((done) => (this.server === undefined ? done() : this.server.close(() => done())));
+    this.server = undefined;
+  }
+}
+
+/** Nobody is there. */
+const unattended: Dialog = {
+  interactive: false,
+  ask: (question) => Promise.reject(new Error(`asked '${question}'`)),
+  say: () => undefined,
+};
+
+/** Somebody who answers these questions, in this order, and is asked no others. */
+function answering(...answers: [question: string, answer: string][]): Dialog & { readonly said: string[] } {
+  const said: string[] = [];
+  return {
+    interactive: true,
+    said,
+    say: (text) => said.push(text),
+    ask: async (question) => {
+      const [expected, answer] = answers.shift() ?? ["no question", ""];
+      expect(question).toContain(expected);
+      return answer;
+    },
+  };
+}
+
+describe("npm run configure", () => {
+  const home = mkdtempSync(join(tmpdir(), "configure-"));
+  const directory = join(home, "project");
+  const file = join(directory, "Pulumi.prod.yaml");
+  const written = () => readFileSync(file, "utf8");
+  const [oldKey, newKey] = [hostKey, otherHostKey];
+  const host = new FakeHost();
+  const flags = () => ["deploy@127.0.0.1", "--port", String(host.port), "--directory", directory];
+
+  beforeEach(async () => {
+    vi.stubEnv("HOME", home);
+    vi.stubEnv("MLFLOW_VPS_KEY_PASSPHRASE", undefined);
+    mkdirSync(directory, { recursive: true });
+    mkdirSync(join(home, ".ssh"));
+    writeFileSync(join(home, ".ssh/id_ecdsa"), utils.generateKeyPairSync("ecdsa", { bits: 256 }).private);
+    host.exitCode = 0;
+    host.commands.length = 0;
+    await host.present(oldKey);
+  });
+  afterEach(async () => {
+    await host.stop();
+    vi.unstubAllEnvs();
+    rmSync(home, { recursive: true });
+  });
+
+  it("writes what it was told, unattended", async () => {
+    const output = await configure(
+      [...flags(), "--fingerprint", host.fingerprint, "--domain", "ml.example.com", "--users", "ada,grace"],
+      unattended,
+    );
+    expect(written()).toBe(`config:
+  mlflow-vps:host:
+    address: 127.0.0.1
+    user: deploy
+    port: ${host.port}
+    hostKey: ${oldKey.public.trim()}
+    privateKeyFile: ~/.ssh/id_ecdsa
+  mlflow-vps:domain: ml.example.com
+  mlflow-vps:users:
+    - ada
+    - grace
+`);
+    expect(output).toContain("pulumi stack init prod");
+    expect(output).toContain("pulumi up --stack prod");
+    expect(host.commands).toEqual(["sudo -n true"]);
+    expect(readdirSync(directory)).toEqual(["Pulumi.prod.yaml"]);
+  });
+
+  it("changes nothing the second time, and says so", async () => {
+    await configure([...flags(), "--yes"], unattended);
+    writeFileSync(file, written().replace(/$/, "\n#   as it was\n\n\n"));
+    const before = written();
+    expect(await configure([...flags(), "--users", "mlflow"], unattended)).toContain("nothing was changed");
+    expect(await configure(["--directory", directory], unattended)).toContain("nothing was changed");
+    expect(written()).toBe(before);
+  });
+
+  it("asks for what is missing, and again after a wrong answer", async () => {
+    const dialog = answering(
+      ["user@host", "Ada@127.0.0.1"],
+      ["user@host", "127.0.0.1"],
+      ["Login name", ""],
+      ["Is it the same?", "perhaps"],
+      ["Is it the same?", `256 ${host.fingerprint} root@host (ED25519)`],
+      ["Domain", ""],
+      ["Users", "ada, grace"],
+    );
+    await configure(["--port", String(host.port), "--directory", directory], dialog);
+    expect(dialog.said.join("\n")).toContain(host.fingerprint);
+    expect(dialog.said.join("\n")).toContain("ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub");
+    expect(written()).toMatch(/host:\n {4}address: 127\.0\.0\.1\n {4}user: root\n/);
+    expect(written()).toMatch(/users:\n {4}- ada\n {4}- grace\n/);
+    expect(written()).not.toMatch(/domain/);
+    expect(host.commands).toEqual(["true"]);
+  });
+
+  it.each(["no", ecdsaFingerprint])(
+    "writes nothing when the answer about the host key is '%s'",
+    async (text) => {
+      await expect(configure(flags(), answering(["Is it the same?", text]))).rejects.toThrow("not confirmed");
+      expect(readdirSync(directory)).toEqual([]);
+      expect(host.commands).toEqual([]);
+    },
+  );
+
+  it("does not take another host key than the pinned one by itself", async () => {
+    await configure([...flags(), "--yes"], unattended);
+    const [before, old] = [written(), host.fingerprint];
+    await host.present(newKey);
+
+    for (const extra of [[], ["--yes"]]) {
+      const refused = configure([...flags(), ...extra], unattended);
+      await expect(refused).rejects.toThrow(old);
+      await expect(refused).rejects.toThrow(host.fingerprint);
+      await expect(refused).rejects.toThrow("--accept-new-host-key");
+    }
+    await expect(configure([...flags(), "--fingerprint", old], unattended)).rejects.toThrow(
+      "--fingerprint is",
+    );
+    const dialog = answering(["Is it the same?", "no"]);
+    await expect(configure(flags(), dialog)).rejects.toThrow("not confirmed");
+    expect(dialog.said.join("\n")).toContain(`old  ${old}`);
+    expect(written()).toBe(before);
+
+    await configure([...flags(), "--accept-new-host-key"], unattended);
+    expect(written()).toBe(before.replace(oldKey.public.trim(), newKey.public.trim()));
+  });
+
+  it("replaces the file as a whole", async () => {
+    await configure([...flags(), "--yes"], unattended);
+    const before = written();
+    linkSync(file, join(home, "old"));
+    await configure([...flags(), "--users", "ada"], unattended);
+    expect(written()).not.toBe(before);
+    expect(readFileSync(join(home, "old"), "utf8")).toBe(before);
+  });
+
+  it("compares with the key in host.hostKeyFile too, and replaces that key", async () => {
+    writeFileSync(join(home, "host_key.pub"), `${oldKey.public.trim()} root@host\n`);
+    writeFileSync(file, `config:\n  mlflow-vps:host.hostKeyFile: ${home}/host_key.pub\n`);
+    await configure(flags(), unattended);
+    expect(written()).not.toContain("host.hostKey:");
+
+    await host.present(newKey);
+    await expect(configure(flags(), unattended)).rejects.toThrow("--accept-new-host-key");
+    await configure([...flags(), "--accept-new-host-key"], unattended);
+    expect(written()).toContain(`    hostKey: ${newKey.public.trim()}\n`);
+    expect(written()).not.toContain("hostKeyFile");
+  });
+
+  it("says how to let the user become root", async () => {
+    host.exitCode = 1;
+    await expect(configure([...flags(), "--yes"], unattended)).rejects.toThrow(
+      "as root on the host: echo 'deploy ALL=(ALL) NOPASSWD:ALL' >/etc/sudoers.d/deploy",
+    );
+    expect(readdirSync(directory)).toEqual([]);
+  });
+
+  it("uses the passphrase of the private key, but leaves storing it to the Pulumi CLI", async () => {
+    writeFileSync(join(home, ".ssh/id_ed25519"), encryptedLoginKey.private);
+    await expect(configure([...flags(), "--yes"], unattended)).rejects.toThrow("MLFLOW_VPS_KEY_PASSPHRASE");
+
+    const dialog = answering(["Passphrase", "wrong"], ["Passphrase", passphrase], ["same", "no"]);
+    await expect(configure(flags(), dialog)).rejects.toThrow("not confirmed");
+
+    vi.stubEnv("MLFLOW_VPS_KEY_PASSPHRASE", passphrase);
+    const output = await configure([...flags(), "--yes"], unattended);
+    expect(output).toContain("pulumi config set --secret host.privateKeyPassphrase --stack prod");
+    expect(written()).not.toContain(passphrase);
+    expect(written()).not.toContain("privateKeyFile");
+  });
+
+  it.each([
+    [[], "user@host"],
+    [["127.0.0.1"], "user@127.0.0.1"],
+    [["deploy@127.0.0.1", "--key", "/nowhere/key"], "/nowhere/key: can not be read"],
+    [["deploy@127.0.0.1", "--key", `${home}/.ssh`], "can not be read"],
+    [["deploy@127.0.0.1", "--port", "0"], '--port: "0" is given'],
+    [["deploy@127.0.0.1", "--users", "ada,Bob"], '--users: "ada,Bob" is given'],
+    [["deploy@127.0.0.1", "--domain", "a b"], '--domain: "a b" is given'],
+    [["deploy@127.0.0.1", "--fingerprint", "MD5:aa:bb"], "--fingerprint: "],
+    [["deploy@127.0.0.1", "--stack", "../x"], "--stack: "],
+    [["deploy@127.0.0.1", "prod"], "one user@host"],
+    [["deploy@127.0.0.1", "--force"], "--force"],
+  ])("says in one line what is missing or wrong, unattended: %j", async (args, problem) => {
+    const refused = configure([...args, "--directory", directory], unattended);
+    await expect(refused).rejects.toThrow(problem);
+    await expect(refused).rejects.toThrow(/^[^\n]+$/);
+  });
+
+  it("names --fingerprint and --key when they are missing, unattended", async () => {
+    await expect(configure(flags(), unattended)).rejects.toThrow("--fingerprint");
+    rmSync(join(home, ".ssh/id_ecdsa"));
+    await expect(configure(flags(), unattended)).rejects.toThrow("--key FILE");
+  });
+});
