@@ -1,0 +1,247 @@
+import { type ExecFileSyncOptions, execFile, execFileSync } from "node:child_process";
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { request } from "node:http";
+import { join, resolve } from "node:path";
+import { stringify } from "yaml";
+
+const project = resolve(__dirname, "../..");
+const vpsScript = join(project, "sandbox/vps.sh");
+const tsx = join(project, "node_modules/.bin/tsx");
+
+export interface Result {
+  readonly code: number;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+function execute(
+  file: string,
+  args: readonly string[],
+  env: NodeJS.ProcessEnv = process.env,
+): Promise<Result> {
+  return new Promise((done) => {
+    execFile(file, [...args], { cwd: project, env, maxBuffer: 64 * 2 ** 20 }, (error, stdout, stderr) =>
+      done({ code: error ? (typeof error.code === "number" ? error.code : -1) : 0, stdout, stderr }),
+    );
+  });
+}
+
+async function succeed(
+  file: string,
+  args: readonly string[],
+  env: NodeJS.ProcessEnv = process.env,
+): Promise<string> {
+  const result = await execute(file, args, env);
+  if (result.code !== 0) {
+    throw new Error(`${file} ${args.join(" ")} exited ${result.code}:\n${result.stdout}\n${result.stderr}`);
+  }
+  return result.stdout;
+}
+
+/** A stand-in VPS of the sandbox. */
+export class Guest {
+  constructor(readonly name: string) {}
+
+  get directory(): string {
+    return join(project, ".sandbox", this.name);
+  }
+  get address(): string {
+    return readFileSync(join(this.directory, "address"), "utf8").trim();
+  }
+  async up(...options: string[]): Promise<void> {
+    await succeed(vpsScript, ["up", this.name, ...options]);
+  }
+  async down(): Promise<void> {
+    await succeed(vpsScript, ["down", this.name]);
+  }
+  async rebuild(...options: string[]): Promise<void> {
+    await succeed(vpsScript, ["rebuild", this.name, ...options]);
+  }
+  /** Runs a shell command line as root inside the guest; fails when it fails. */
+  async run(commandLine: string): Promise<string> {
+    return (
+      await succeed(vpsScript, ["run", this.name, "bash", "-c", `set -euo pipefail; ${commandLine}`])
+    ).trim();
+  }
+  /** Starts a shell command line as root inside the guest and leaves it running. */
+  async start(commandLine: string): Promise<void> {
+    await this.run(`setsid bash -c ${quoted(commandLine)} </dev/null >/dev/null 2>&1 &`);
+  }
+}
+
+export function quoted(text: string): string {
+  return `'${text.replaceAll("'", "'\\''")}'`;
+}
+
+export interface Outputs {
+  readonly trackingUri: string;
+  readonly users: Readonly<Record<string, string>>;
+  readonly clientEnv: string;
+  readonly mlflowVersion: string;
+}
+
+/** The program, applied to a guest without an engine. */
+export class Deployment {
+  constructor(
+    readonly guest: Guest,
+    /** Config on top of what leads to the guest; a value of undefined takes a key away. */
+    public config: Record<string, unknown> = {},
+  ) {}
+
+  private run(action: "up" | "check" | "destroy"): Promise<Result> {
+    const directory = join(this.guest.directory, "deployment");
+    mkdirSync(directory, { recursive: true });
+    const file = join(directory, "Pulumi.test.yaml");
+    const given = {
+      "host.address": this.guest.address,
+      "host.user": "deploy",
+      "host.hostKeyFile": join(this.guest.directory, "host_key.pub"),
+      "host.privateKeyFile": join(this.guest.directory, "id_ed25519"),
+      ...this.config,
+    };
+    const entries = Object.entries(given).filter(([, value]) => value !== undefined);
+    writeFileSync(
+      file,
+      stringify({ config: Object.fromEntries(entries.map(([key, value]) => [`mlflow-vps:${key}`, value])) }),
+    );
+    const state = join(directory, "state");
+    return execute(tsx, ["sandbox/withoutEngine.ts", action, "--config", file, "--state", state]);
+  }
+
+  /** Applies the program; what it printed. Fails when it fails. */
+  async up(): Promise<string> {
+    const result = await this.run("up");
+    if (result.code !== 0) {
+      throw new Error(`up exited ${result.code}:\n${result.stdout}\n${result.stderr}`);
+    }
+    return result.stdout;
+  }
+  /** Applies the program, which must fail; its error. */
+  async upFails(): Promise<string> {
+    const result = await this.run("up");
+    if (result.code === 0) {
+      throw new Error(`up was expected to fail:\n${result.stdout}`);
+    }
+    return result.stderr;
+  }
+  /** The lines of the drift check. */
+  async drift(): Promise<string[]> {
+    const result = await this.run("check");
+    if (result.code !== 0 && result.code !== 2) {
+      throw new Error(`check exited ${result.code}:\n${result.stderr}`);
+    }
+    const lines = result.stdout.split("\n").filter((line) => line !== "");
+    if (lines.length > 0 !== (result.code === 2)) {
+      throw new Error(`check exited ${result.code} with ${lines.length} lines`);
+    }
+    return lines;
+  }
+  async destroy(): Promise<string> {
+    const result = await this.run("destroy");
+    if (result.code !== 0) {
+      throw new Error(`destroy exited ${result.code}:\n${result.stdout}\n${result.stderr}`);
+    }
+    return result.stdout;
+  }
+  get outputs(): Outputs {
+    return JSON.parse(readFileSync(join(this.guest.directory, "deployment/state/outputs.json"), "utf8"));
+  }
+}
+
+export interface Answer {
+  readonly status: number;
+  readonly body: string;
+}
+
+/** One HTTP request, as any client sends it. */
+export function send(
+  url: string,
+  options: {
+    method?: string;
+    headers?: Record<string, string>;
+    user?: string;
+    password?: string;
+    body?: string;
+  } = {},
+): Promise<Answer> {
+  const { method = options.body === undefined ? "GET" : "POST", headers, user, password, body } = options;
+  const auth = user === undefined ? undefined : `${user}:${password}`;
+  return new Promise((done, reject) => {
+    const outgoing = request(url, { method, headers, auth, timeout: 60_000 }, (incoming) => {
+      let text = "";
+      incoming.setEncoding("utf8");
+      incoming.on("data", (chunk: string) => {
+        text += chunk;
+      });
+      incoming.on("end", () => done({ status: incoming.statusCode ?? 0, body: text }));
+    });
+    outgoing.on("timeout", () => outgoing.destroy(new Error(`${url}: no answer in 60 s`)));
+    outgoing.on("error", reject);
+    outgoing.end(body);
+  });
+}
+
+/** An API request that reads from the database. */
+export function searchExperiments(
+  uri: string,
+  user?: string,
+  password?: string,
+  headers: Record<string, string> = {},
+): Promise<Answer> {
+  return send(`${uri}/api/2.0/mlflow/experiments/search`, {
+    user,
+    password,
+    headers: { "Content-Type": "application/json", ...headers },
+    body: '{"max_results": 100}',
+  });
+}
+
+/** Runs Python with the real MLflow client against a deployment, as its first user. */
+export async function client(deployment: Deployment, args: readonly string[]): Promise<string> {
+  const variables = Object.fromEntries(
+    deployment.outputs.clientEnv
+      .split("\n")
+      .filter((line) => line !== "")
+      .map((line) => line.split(/=(.*)/s, 2)),
+  );
+  return succeed(join(project, ".sandbox/client/bin/python"), args, {
+    ...process.env,
+    MLFLOW_DISABLE_TELEMETRY: "true",
+    ...variables,
+  });
+}
+
+/** Everything that an apply that does nothing must leave alone: files of ours by time and content, processes by id. */
+export function fingerprint(guest: Guest): Promise<string> {
+  const ours = "/etc/mlflow-vps /etc/nginx /etc/postgresql /etc/systemd/system /etc/logrotate.d /opt/mlflow";
+  return guest.run(`
+    find ${ours} -printf '%p %m %u:%g %T@ %C@ %s\\n' | sort
+    find /etc/mlflow-vps /etc/nginx /etc/postgresql -type f -exec sha256sum {} + | sort
+    stat -c '%n %a %U:%G %Y' /var/lib/mlflow /var/lib/mlflow/artifacts
+    for unit in mlflow nginx postgresql@15-main postgresql@17-main; do
+      systemctl show --property Id,MainPID,ActiveState,UnitFileState,InvocationID $unit
+    done
+    cat /proc/$(systemctl show --property MainPID --value nginx)/task/*/children
+    getent passwd; getent group`);
+}
+
+/** Waits until a condition holds; one that throws does not hold yet. */
+export async function until(condition: () => Promise<boolean>, what: string, seconds = 60): Promise<void> {
+  const deadline = Date.now() + seconds * 1000;
+  let last = "";
+  while (
+    !(await condition().catch((error: Error) => {
+      last = error.message;
+      return false;
+    }))
+  ) {
+    if (Date.now() > deadline) {
+      throw new Error(`${what}: not within ${seconds} s ${last}`);
+    }
+    await new Promise((next) => setTimeout(next, 200));
+  }
+}
+
+export function hostTool(file: string, args: readonly string[], options: ExecFileSyncOptions = {}): string {
+  return String(execFileSync(file, [...args], { cwd: project, ...options }));
+}

@@ -1,0 +1,54 @@
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { client, Deployment, Guest, searchExperiments, send, until } from "./harness";
+
+/** Two environments from one checkout, on Debian 12 and on Debian 13, applied at the same time. */
+const staging = new Deployment(new Guest("test-staging"), { users: ["ada"] });
+const production = new Deployment(new Guest("test-production"), { users: ["ada"], "proxy.port": 8080 });
+
+beforeAll(async () => {
+  await Promise.all([staging.guest.down(), production.guest.down()]);
+  await Promise.all([staging.guest.up(), production.guest.up("--suite", "trixie")]);
+});
+afterAll(() => Promise.all([staging.guest.down(), production.guest.down()]));
+
+describe("two environments side by side", () => {
+  it("are applied at the same time and know nothing of each other", async () => {
+    // Neither a login script that prints, nor another program on port 80 with a proxy on another, is in the way.
+    await staging.guest.run("sed -i '1i echo Welcome to staging' /home/deploy/.bashrc");
+    await production.guest.start("exec python3 -m http.server 80");
+    await until(
+      async () => (await send(`http://${production.guest.address}/`)).status === 200,
+      "the program on port 80",
+    );
+    await Promise.all([staging.up(), production.up()]);
+    await client(staging, ["-c", "import mlflow; mlflow.set_experiment('only in staging')"]);
+    const [there, here] = await Promise.all(
+      [staging, production].map(({ outputs }) =>
+        searchExperiments(outputs.trackingUri, "ada", outputs.users.ada),
+      ),
+    );
+    expect(there?.body).toContain("only in staging");
+    expect(here?.status).toBe(200);
+    expect(here?.body).not.toContain("only in staging");
+    expect(staging.outputs.users.ada).not.toBe(production.outputs.users.ada);
+    const stranger = await searchExperiments(
+      production.outputs.trackingUri,
+      "ada",
+      staging.outputs.users.ada,
+    );
+    expect(stranger.status).toBe(401);
+    expect(await staging.drift()).toEqual([]);
+    expect(await production.drift()).toEqual([]);
+  });
+
+  it("log the iris experiment on Debian 13 too", async () => {
+    const output = await client(production, [
+      "examples/iris/iris.py",
+      "--trees",
+      "2",
+      "--plot",
+      `${production.guest.directory}/accuracy.png`,
+    ]);
+    expect(output).toMatch(/^ +2 +0\.\d+/m);
+  });
+});
