@@ -1,0 +1,197 @@
+import { execFileSync } from "node:child_process";
+import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { join, resolve } from "node:path";
+import { LocalWorkspace, type Stack } from "@pulumi/pulumi/automation";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { Guest, searchExperiments } from "../host/harness";
+
+const project = resolve(__dirname, "../..");
+
+/** Why the real engine can not run here, or nothing. */
+function obstacle(): string | undefined {
+  try {
+    execFileSync("pulumi", ["version"], { stdio: "ignore" });
+  } catch {
+    return "there is no Pulumi CLI on PATH";
+  }
+  const { dependencies } = JSON.parse(readFileSync(join(project, "package.json"), "utf8"));
+  for (const plugin of ["command", "random"]) {
+    const version = dependencies[`@pulumi/${plugin}`];
+    try {
+      // Does nothing when the plugin is there.
+      execFileSync("pulumi", ["plugin", "install", "resource", plugin, version], {
+        stdio: "ignore",
+        timeout: 120_000,
+      });
+    } catch {
+      return `the plugin ${plugin} ${version} is not there and can not be downloaded`;
+    }
+  }
+  return undefined;
+}
+
+const reason = obstacle();
+if (reason !== undefined) {
+  console.log(`test:engine is skipped: ${reason}`);
+}
+
+/** The story of the host tests, told by the real engine: up, preview, refresh, destroy. */
+describe.skipIf(reason !== undefined)("with the Pulumi engine", () => {
+  const guest = new Guest("test-engine");
+  let stack: Stack;
+  const printed: string[] = [];
+  const quiet = { onOutput: (text: string) => void printed.push(text) };
+  const set = (key: string, value: string) => stack.setConfig(`mlflow-vps:${key}`, { value }, true);
+
+  const changes = async (refresh = false) => {
+    const { changeSummary } = await stack.preview({ refresh, ...quiet });
+    return Object.entries(changeSummary)
+      .filter(([operation]) => operation !== "same")
+      .map(([operation, count]) => `${operation} ${count}`);
+  };
+  const output = async () => {
+    const outputs = await stack.outputs();
+    return {
+      uri: String(outputs.trackingUri?.value),
+      users: outputs.users?.value as Record<string, string>,
+      secret: [outputs.users?.secret, outputs.clientEnv?.secret],
+    };
+  };
+  const status = async (user: string, secret?: string) =>
+    (await searchExperiments((await output()).uri, user, secret)).status;
+
+  beforeAll(async () => {
+    await guest.down();
+    await guest.up();
+    // Dynamic providers find node_modules only from a work directory below the project.
+    const work = join(guest.directory, "work");
+    mkdirSync(join(work, "state"), { recursive: true });
+    writeFileSync(
+      join(work, "Pulumi.yaml"),
+      readFileSync(join(project, "Pulumi.yaml"), "utf8").replace(
+        "main: index.ts",
+        `main: ${join(project, "index.ts")}`,
+      ),
+    );
+    stack = await LocalWorkspace.createOrSelectStack(
+      { workDir: work, stackName: "test" },
+      {
+        envVars: {
+          PULUMI_BACKEND_URL: `file://${join(work, "state")}`,
+          PULUMI_CONFIG_PASSPHRASE: "only for this test",
+          PULUMI_SKIP_UPDATE_CHECK: "true",
+        },
+      },
+    );
+    await set("host.address", guest.address);
+    await set("host.user", "deploy");
+    await set("host.hostKeyFile", join(guest.directory, "host_key.pub"));
+    await set("host.privateKeyFile", join(guest.directory, "id_ed25519"));
+    await set("users[0]", "ada");
+  });
+  afterAll(async () => {
+    await guest.down();
+    rmSync(guest.directory, { recursive: true, force: true });
+  });
+
+  it("up makes a server, and its secrets are secret outputs", async () => {
+    await stack.up(quiet);
+    const { users, secret } = await output();
+    expect(await status("ada", users.ada)).toBe(200);
+    expect(await status("ada", "wrong")).toBe(401);
+    expect(secret).toEqual([true, true]);
+  });
+
+  it("up and preview with nothing changed do nothing", async () => {
+    expect(await changes()).toEqual([]);
+    expect(await changes(true)).toEqual([]);
+    expect((await stack.up(quiet)).summary.resourceChanges).toEqual({ same: expect.any(Number) });
+  });
+
+  it("no secret stands in the state as plain text or was printed", async () => {
+    const { users } = await output();
+    const directory = join(guest.directory, "work/state/.pulumi");
+    const state = readdirSync(directory, { recursive: true, withFileTypes: true })
+      .filter((entry) => entry.isFile())
+      .map((entry) => readFileSync(join(entry.parentPath, entry.name), "utf8"))
+      .join("\n");
+    expect(state).toContain("mlflow-database-command");
+    const stored = await guest.run(
+      "cut -d: -f5 /etc/mlflow-vps/pgpass; sed -n s/.*PASSPHRASE=//p /etc/mlflow-vps/mlflow.env",
+    );
+    const key = readFileSync(join(guest.directory, "id_ed25519"), "utf8").split("\n")[2] ?? "";
+    for (const secret of [...Object.values(users), ...stored.split("\n"), key]) {
+      expect(secret.length).toBeGreaterThan(20);
+      expect(state).not.toContain(secret);
+      expect(printed.join("")).not.toContain(secret);
+    }
+  });
+
+  it("refresh sees what was damaged, per step, and heals only that", async () => {
+    const { users } = await output();
+    await guest.run("systemctl stop mlflow; echo '# by hand' >>/etc/nginx/sites-available/mlflow-vps");
+    const seen: string[] = [];
+    await stack.preview({ refresh: true, diff: true, onOutput: (text) => void seen.push(text) });
+    expect(seen.join("")).toContain('"mlflow.service does not run"');
+    expect(seen.join("")).toContain('"/etc/nginx/sites-available/mlflow-vps was changed"');
+    // Probe and command of two steps; nothing else.
+    expect(await changes(true)).toEqual(["update 4"]);
+    const healed = await stack.up({ refresh: true, ...quiet });
+    expect(healed.summary.resourceChanges?.update).toBe(4);
+    expect(await status("ada", users.ada)).toBe(200);
+    expect(await changes(true)).toEqual([]);
+  });
+
+  it("an apply that failed runs again on the next up", async () => {
+    await guest.run(
+      "echo 'nonsense;' >/etc/nginx/sites-enabled/broken; rm /etc/nginx/sites-enabled/mlflow-vps",
+    );
+    await expect(stack.up({ refresh: true, ...quiet })).rejects.toThrow(/unknown directive "nonsense"/);
+    await guest.run("rm /etc/nginx/sites-enabled/broken");
+    await stack.up(quiet);
+    expect(await changes(true)).toEqual([]);
+  });
+
+  it("a rotation replaces one password and updates only what holds it", async () => {
+    const { users } = await output();
+    await set("rotation.users.ada", "2");
+    const rotated = await stack.up(quiet);
+    expect(rotated.summary.resourceChanges).toMatchObject({ replace: 1, update: 2 });
+    expect(await status("ada", users.ada)).toBe(401);
+    expect(await status("ada", (await output()).users.ada)).toBe(200);
+    await set("rotation.database", "2");
+    expect((await stack.up(quiet)).summary.resourceChanges).toMatchObject({ replace: 1, update: 2 });
+    expect(await changes(true)).toEqual([]);
+  });
+
+  it("a preview shows which setting changes", async () => {
+    await set("service.workers", "2");
+    const seen: string[] = [];
+    await stack.preview({ diff: true, onOutput: (text) => void seen.push(text) });
+    expect(seen.join("")).toMatch(/"workers\\":2/);
+    await set("service.workers", "auto");
+    expect(await changes()).toEqual([]);
+  });
+
+  it("a host rebuilt from scratch is set up again by up with refresh", async () => {
+    await guest.rebuild();
+    await stack.up({ refresh: true, ...quiet });
+    expect(await status("ada", (await output()).users.ada)).toBe(200);
+    expect(await changes(true)).toEqual([]);
+  });
+
+  it("a wrong value in the config is refused before anything is touched", async () => {
+    await set("mlflow.version", "1.0.0");
+    await expect(stack.up(quiet)).rejects.toThrow(/mlflow\.version: "1\.0\.0" is given; allowed is one of/);
+    await set("mlflow.version", "3.17.2");
+  });
+
+  it("destroy takes the server away and says where the data stays", async () => {
+    const seen: string[] = [];
+    await stack.destroy({ onOutput: (text) => void seen.push(text) });
+    expect(seen.join("")).toContain("kept: artifacts in /var/lib/mlflow/artifacts");
+    expect(seen.join("")).toContain("kept: database mlflow in PostgreSQL");
+    expect(await guest.run("ls /etc/systemd/system/mlflow.service 2>/dev/null || echo gone")).toBe("gone");
+    await guest.run("runuser -u postgres -- psql -d mlflow -Atc 'select count(*) from experiments'");
+  });
+});
