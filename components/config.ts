@@ -271,7 +271,7 @@ export function parseConfig(raw: Readonly<Record<string, string>>, directory: st
   return {
     ...config,
     connection: pulumi.secret({
-      host: canonical(address),
+      host: config.address,
       port: ports["host.port"],
       user,
       // A key read from a file may end without a newline, which OpenSSH's format demands.

@@ -38,7 +38,7 @@ check_room() {
 }
 
 check_system() {
-  local id version name architecture memory
+  local id version name architecture
   id=$(sed -n 's/^ID="\?\([^"]*\)"\?$/\1/p' /etc/os-release)
   version=$(sed -n 's/^VERSION_ID="\?\([^"]*\)"\?$/\1/p' /etc/os-release)
   name=$(sed -n 's/^PRETTY_NAME="\?\([^"]*\)"\?$/\1/p' /etc/os-release)
@@ -48,8 +48,7 @@ check_system() {
   [[ $architecture == x86_64 || $architecture == aarch64 ]] ||
     problem "the architecture is $architecture; take a host with x86_64 or aarch64"
   [[ -d /run/systemd/system ]] || problem "systemd does not run; take a real VPS or VM, not a plain container"
-  memory=$(($(sed -n 's/^MemTotal: *\([0-9]*\) kB$/\1/p' /proc/meminfo) / 1024))
-  ((memory >= memory_needed)) || problem "the host has $memory MB of memory, the server needs $memory_needed MB; take a larger one"
+  (($(memory_mb) >= memory_needed)) || problem "the host has $(memory_mb) MB of memory, the server needs $memory_needed MB; take a larger one"
 }
 
 check_clock() {
@@ -61,19 +60,20 @@ check_clock() {
 }
 
 check() {
-  as_root true ||
+  local is_root=yes
+  as_root true || is_root=
+  [[ -n $is_root ]] ||
     problem "$(id -un) may not use sudo without a password; as root: echo '$(id -un) ALL=(ALL) NOPASSWD:ALL' >/etc/sudoers.d/$(id -un)"
   check_system
   check_clock
   if [[ -d $release ]]; then
     check_room / "$room_running"
-    check_room "$artifacts" "$room_running"
   else
     check_room /opt "$room_needed"
-    check_room "$artifacts" "$room_running"
   fi
+  check_room "$artifacts" "$room_running"
   # Who holds a port is for root to see.
-  if as_root true; then
+  if [[ -n $is_root ]]; then
     check_port "$proxy_port" nginx.service proxy.port
     check_port "$service_port" mlflow.service service.port
     check_port "$database_port" 'postgresql@*.service' database.port

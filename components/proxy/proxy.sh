@@ -15,6 +15,16 @@ hash_of() {
   openssl passwd -5 -salt "rounds=1000\$$2" -stdin <<<"$1"
 }
 
+# stored_hash USER: what the file holds for the user; nothing when there is none.
+stored_hash() {
+  awk -F : -v user="$1" '$1 == user { print $2; exit }' "$users_file" 2>/dev/null || true
+}
+
+# is_hash_of HASH PASSWORD
+is_hash_of() {
+  [[ $(hash_of "$2" "$(cut -d '$' -f 4 <<<"$1")") == "$1" ]]
+}
+
 # Each user's line in the file must be made from the user's password; nobody else may stand there.
 check_users() {
   local user hash name
@@ -25,10 +35,10 @@ check_users() {
   [[ $(stat -c '%U:%G %a' "$users_file") == 'root:www-data 640' ]] ||
     problem "$users_file is $(stat -c '%U:%G %a' "$users_file"), not root:www-data 640"
   for user in "${!users[@]}"; do
-    hash=$(awk -F : -v user="$user" '$1 == user { print $2; exit }' "$users_file")
+    hash=$(stored_hash "$user")
     if [[ -z $hash ]]; then
       problem "user $user is missing"
-    elif [[ $(hash_of "${users[$user]}" "$(cut -d '$' -f 4 <<<"$hash")") != "$hash" ]]; then
+    elif ! is_hash_of "$hash" "${users[$user]}"; then
       problem "user $user has another password"
     fi
   done
@@ -94,8 +104,8 @@ render_users() {
   local user hash
   printf '%s\n' "$managed"
   for user in $(printf '%s\n' "${!users[@]}" | sort); do
-    hash=$(awk -F : -v user="$user" '$1 == user { print $2; exit }' "$users_file" 2>/dev/null || true)
-    [[ -n $hash && $(hash_of "${users[$user]}" "$(cut -d '$' -f 4 <<<"$hash")") == "$hash" ]] ||
+    hash=$(stored_hash "$user")
+    { [[ -n $hash ]] && is_hash_of "$hash" "${users[$user]}"; } ||
       hash=$(hash_of "${users[$user]}" "$(openssl rand -hex 8)")
     printf '%s:%s\n' "$user" "$hash"
   done

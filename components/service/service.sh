@@ -9,7 +9,7 @@ readonly rotation_file=/etc/logrotate.d/mlflow
 # Workers and job runner: the last size whose memory the host has, unless the settings say otherwise.
 full_environment() {
   local memory row chosen_workers chosen_jobs
-  memory=$(($(sed -n 's/^MemTotal: *\([0-9]*\) kB$/\1/p' /proc/meminfo) / 1024))
+  memory=$(memory_mb)
   for row in "${sizes[@]}"; do
     read -r -a row <<<"$row"
     ((memory >= row[0])) || break
@@ -52,10 +52,19 @@ select version_num from alembic_version;
 SQL
 }
 
-check_files() {
-  check_file "$unit_file" root:root 0644 "$unit"
-  check_file "$environment_file" "root:$account" 0640 "$(full_environment)"
-  check_file "$rotation_file" root:root 0644 "$log_rotation"
+# What must be there, once for looking and once for making: with_directories check_directory|make_directory.
+with_directories() {
+  "$1" /var/lib/mlflow "$account:$account" 0750
+  "$1" "$artifacts" "$account:$account" 0750
+  "$1" "$temporary" "$account:$account" 0700
+  "$1" /var/log/mlflow "$account:adm" 0750
+}
+
+# with_files check_file|write_file
+with_files() {
+  "$1" "$unit_file" root:root 0644 "$unit"
+  "$1" "$environment_file" "root:$account" 0640 "$(full_environment)"
+  "$1" "$rotation_file" root:root 0644 "$log_rotation"
 }
 
 check_schema() {
@@ -69,11 +78,8 @@ check_schema() {
 
 check() {
   check_account "$account"
-  check_directory /var/lib/mlflow "$account:$account" 0750
-  check_directory "$artifacts" "$account:$account" 0750
-  check_directory "$temporary" "$account:$account" 0700
-  check_directory /var/log/mlflow "$account:adm" 0750
-  check_files
+  with_directories check_directory
+  with_files check_file
   [[ $(systemctl show --property NeedDaemonReload --value mlflow.service) == no ]] || problem "systemd has not read the unit as it is now"
   systemctl is-enabled --quiet mlflow.service 2>/dev/null || problem "mlflow.service does not start at boot"
   check_schema
@@ -81,15 +87,11 @@ check() {
   [[ $(main_process) == 0 ]] || answers || problem "the MLflow API does not answer on 127.0.0.1:$port"
 }
 
-as_account() {
-  runuser --user "$account" -- env "$@"
-}
-
 migrate() {
   [[ $(database_schema) != "$(<"$release/schema")" ]] || return 0
   say "bringing the database's schema to that of MLflow $version"
   logged "migrating the database (mlflow db upgrade)" \
-    as_account PGPASSFILE="$password_file" TMPDIR="$temporary" "$release/bin/mlflow" db upgrade "$store_uri"
+    runuser --user "$account" -- env PGPASSFILE="$password_file" TMPDIR="$temporary" "$release/bin/mlflow" db upgrade "$store_uri"
 }
 
 wait_until_it_answers() {
@@ -105,15 +107,10 @@ wait_until_it_answers() {
 
 apply() {
   make_account "$account"
-  make_directory /var/lib/mlflow "$account:$account" 0750
-  make_directory "$artifacts" "$account:$account" 0750
-  make_directory "$temporary" "$account:$account" 0700
-  make_directory /var/log/mlflow "$account:adm" 0750
+  with_directories make_directory
   [[ -e /var/log/mlflow/server.log ]] || install -o "$account" -g adm -m 0640 /dev/null /var/log/mlflow/server.log
   migrate
-  write_file "$unit_file" root:root 0644 "$unit"
-  write_file "$environment_file" "root:$account" 0640 "$(full_environment)"
-  write_file "$rotation_file" root:root 0644 "$log_rotation"
+  with_files write_file
   systemctl daemon-reload
   logged "enabling mlflow.service" systemctl enable mlflow.service
   if [[ -n $(check_process) ]] || ! answers; then

@@ -81,6 +81,11 @@ make_directory() {
   install -d -o "${2%:*}" -g "${2#*:}" -m "$3" "$1"
 }
 
+# Memory of the host in MB.
+memory_mb() {
+  echo $(($(sed -n 's/^MemTotal: *\([0-9]*\) kB$/\1/p' /proc/meminfo) / 1024))
+}
+
 # The system user that the server runs as; it owns nothing but its data.
 check_account() {
   id -u "$1" >/dev/null 2>&1 || problem "system user $1 is missing"

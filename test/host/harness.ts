@@ -3,6 +3,7 @@ import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { request } from "node:http";
 import { join, resolve } from "node:path";
 import { stringify } from "yaml";
+import { quote } from "../../components/step/script";
 
 const project = resolve(__dirname, "../..");
 const vpsScript = join(project, "sandbox/vps.sh");
@@ -65,12 +66,8 @@ export class Guest {
   }
   /** Starts a shell command line as root inside the guest and leaves it running. */
   async start(commandLine: string): Promise<void> {
-    await this.run(`setsid bash -c ${quoted(commandLine)} </dev/null >/dev/null 2>&1 &`);
+    await this.run(`setsid bash -c ${quote(commandLine)} </dev/null >/dev/null 2>&1 &`);
   }
-}
-
-export function quoted(text: string): string {
-  return `'${text.replaceAll("'", "'\\''")}'`;
 }
 
 export interface Outputs {

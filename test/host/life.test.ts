@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { client, Deployment, fingerprint, Guest, quoted, searchExperiments, send, until } from "./harness";
+import { quote } from "../../components/step/script";
+import { client, Deployment, fingerprint, Guest, searchExperiments, send, until } from "./harness";
 
 /**
  * The life of one server on one guest, in order: each test begins with what the one before it left. Every claim is
@@ -137,7 +138,7 @@ describe("the web interface", () => {
 
 describe("drift", () => {
   const release = "/opt/mlflow/releases/3.16.1-*";
-  const sql = (statement: string) => `runuser -u postgres -- psql -q -d mlflow -c ${quoted(statement)}`;
+  const sql = (statement: string) => `runuser -u postgres -- psql -q -d mlflow -c ${quote(statement)}`;
   /** Rounds of damage, one thing per step where there is one left: [what is damaged, command, lines of the check]. */
   const rounds: [string, string, RegExp[]][][] = [
     [
@@ -293,7 +294,7 @@ describe("rotation", () => {
     guest.run("systemctl show --property MainPID --value mlflow nginx postgresql@15-main | paste -sd ' '");
   const login = (secret: string) =>
     guest
-      .run(`PGPASSWORD=${quoted(secret)} psql -w -h 127.0.0.1 -U mlflow -d mlflow -Atc 'select 1'`)
+      .run(`PGPASSWORD=${quote(secret)} psql -w -h 127.0.0.1 -U mlflow -d mlflow -Atc 'select 1'`)
       .catch((error: Error) => error.message);
   const storedPassword = async () => (await guest.run("cat /etc/mlflow-vps/pgpass")).split(":").at(-1) ?? "";
 
