@@ -1,3 +1,4 @@
+import { createPrivateKey, X509Certificate } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { isIP, isIPv6 } from "node:net";
 import { homedir } from "node:os";
@@ -12,18 +13,43 @@ export interface Config {
   readonly connection: pulumi.Output<Connection>;
   readonly address: string;
   readonly domain?: string;
+  readonly tls: Tls;
   readonly users: readonly { readonly name: string; readonly rotation: number }[];
   readonly mlflowVersion: string;
   readonly workers: number | "auto";
   readonly jobs: boolean | "auto";
   readonly servicePort: number;
   readonly proxyPort: number;
+  /** Where plain HTTP is sent on to HTTPS; nothing where it is not. */
+  readonly httpPort?: number;
   readonly databaseName: string;
   readonly databasePort: number;
   readonly databaseRotation: number;
   readonly artifactsDirectory: string;
   readonly deleteData: boolean;
 }
+
+/** Where the server's certificate comes from. */
+export type Tls =
+  | { readonly mode: "selfSigned" }
+  | {
+      readonly mode: "acme";
+      /** The public name that the certificate is for. */
+      readonly domain: string;
+      readonly email?: string;
+      readonly directory: string;
+    }
+  | {
+      readonly mode: "provided";
+      /** Private key and certificate chain in PEM. */
+      readonly pem: pulumi.Output<string>;
+      /** The certificate that a client must trust, where the chain holds it. */
+      readonly authority?: string;
+    }
+  | { readonly mode: "none" };
+
+const tlsModes = ["auto", "selfSigned", "acme", "provided", "none"] as const;
+type TlsMode = (typeof tlsModes)[number];
 
 /** One config key: the type that a value must have, and which values are allowed. */
 export interface Key<T> {
@@ -57,12 +83,13 @@ const flag = (fallback: boolean): Key<boolean> => ({
   allowed: "true or false",
   fallback,
 });
-const orAuto = <T>(key: Key<T>): Key<T | "auto"> => ({
+const orAuto = <T>(meaning: string, key: Key<T>): Key<T | "auto"> => ({
   parse: (raw) => (raw === "auto" ? raw : key.parse(raw)),
-  allowed: `auto (by the host's memory), or ${key.allowed}`,
+  allowed: `auto (${meaning}), or ${key.allowed}`,
   accepts: (value) => value === "auto" || key.accepts?.(value) !== false,
   fallback: "auto",
 });
+const byMemory = "by the host's memory";
 
 const label = "[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?";
 const hostName = new RegExp(`^(?=.{1,253}$)${label}(\\.${label})*$`);
@@ -106,10 +133,30 @@ export const keys = {
     accepts: (value) => supportedVersions().includes(value),
     fallback: "3.17.2",
   }),
-  "service.workers": orAuto(integer(1, 16)),
-  "service.jobs": orAuto(flag(false)),
+  "service.workers": orAuto(byMemory, integer(1, 16)),
+  "service.jobs": orAuto(byMemory, flag(false)),
   "service.port": integer(1024, 65535, 5000),
-  "proxy.port": integer(1, 65535, 80),
+  "tls.mode": {
+    parse: (raw: string) => tlsModes.find((mode) => mode === raw),
+    allowed: `one of ${tlsModes.join(", ")}`,
+    fallback: "auto",
+  } as Key<TlsMode>,
+  "tls.allowPlainHttp": flag(false),
+  "tls.email": text({
+    allowed: "a mail address",
+    accepts: (value) => /^[^\s@]+@[^\s@]+\.[^\s@]+$/.test(value),
+  }),
+  "tls.acmeDirectory": text({
+    allowed: "the https:// URL of an ACME directory",
+    accepts: (value) => /^https:\/\/[\w.:[\]-]+(\/[\w./-]*)?$/.test(value),
+    fallback: "https://acme-v02.api.letsencrypt.org/directory",
+  }),
+  "tls.certificate": text({ allowed: "a certificate in PEM, the chain to its authority after it" }),
+  "tls.certificateFile": text({ allowed: "the path of a readable file that holds one" }),
+  "tls.privateKey": text({ allowed: "the certificate's private key in PEM, without a passphrase" }),
+  "tls.privateKeyFile": text({ allowed: "the path of a readable file that holds it" }),
+  "proxy.port": orAuto("443, or 80 without TLS", integer(1, 65535)),
+  "proxy.httpPort": integer(0, 65535, 80),
   "database.name": text({
     allowed:
       "a lower-case letter, then up to 62 of a-z 0-9 _, and no name that means something to PostgreSQL",
@@ -135,6 +182,7 @@ export const keys = {
   | Key<number | "auto">
   | Key<boolean | "auto">
   | Key<readonly string[]>
+  | Key<TlsMode>
 >;
 
 /** The keys without which nothing can be done; `pulumi new` asks for them. */
@@ -204,6 +252,57 @@ export function parseConfig(raw: Readonly<Record<string, string>>, directory: st
     hostKey = demand("host.hostKey", keys["host.hostKey"], "");
   }
 
+  const readTls = (domain: string | undefined, address: string): Tls => {
+    const name = domain ?? address;
+    const given = read("tls.mode", keys["tls.mode"]);
+    const mode =
+      given === "auto" ? (domain !== undefined && isPublic(domain) ? "acme" : "selfSigned") : given;
+    // Read in every mode, so that a wrong value never hides.
+    const allowPlainHttp = read("tls.allowPlainHttp", keys["tls.allowPlainHttp"]);
+    const email = read("tls.email", keys["tls.email"]);
+    const directory = read("tls.acmeDirectory", keys["tls.acmeDirectory"]) ?? "";
+    switch (mode) {
+      case "acme":
+        if (!isHostName(name)) {
+          problems.push(
+            `tls.mode: acme is given without a domain; allowed is a domain with it, or another mode`,
+          );
+        }
+        if (read("proxy.httpPort", keys["proxy.httpPort"]) === 0) {
+          problems.push(
+            "proxy.httpPort: 0 is given; allowed is a port, where the certificate authority looks (tls.mode acme)",
+          );
+        }
+        return { mode, domain: name, email, directory };
+      case "provided":
+        return { mode, ...readProvided(name) };
+      case "none":
+        if (!allowPlainHttp) {
+          problems.push(
+            "tls.mode: none is given, which sends passwords over the network readable; allowed is that with tls.allowPlainHttp: true only",
+          );
+        }
+        return { mode };
+      default:
+        return { mode: "selfSigned" };
+    }
+  };
+  const readPem = (name: "tls.certificate" | "tls.privateKey"): string => {
+    const path = read(`${name}File`, keys[`${name}File`]);
+    if (!given.has(name) && path !== undefined) {
+      return readFile(`${name}File`, path) ?? "";
+    }
+    return demand(name, keys[name], "");
+  };
+  const readProvided = (name: string) => {
+    const certificate = readPem("tls.certificate").trim();
+    const key = readPem("tls.privateKey").trim();
+    if (certificate !== "" && key !== "") {
+      problems.push(...providedProblems(name, certificate, key));
+    }
+    return { pem: pulumi.secret(`${key}\n${certificate}`), authority: ownAuthority(certificate) };
+  };
+
   const privateKeyFile = demand("host.privateKeyFile", keys["host.privateKeyFile"], "");
   const keySource = given.has("host.privateKey") ? "host.privateKey" : "host.privateKeyFile";
   const privateKey = given.get("host.privateKey") ?? readFile("host.privateKeyFile", privateKeyFile);
@@ -232,8 +331,15 @@ export function parseConfig(raw: Readonly<Record<string, string>>, directory: st
     }
   }
 
+  const canonicalAddress = canonical(address);
+  const domain = read("domain", keys.domain)?.toLowerCase();
+  const tls = readTls(domain, canonicalAddress);
+
+  const proxyPort = demand("proxy.port", keys["proxy.port"], "auto");
+  const httpPort = demand("proxy.httpPort", keys["proxy.httpPort"], 0);
   const ports = {
-    "proxy.port": demand("proxy.port", keys["proxy.port"], 0),
+    "proxy.port": proxyPort === "auto" ? (tls.mode === "none" ? 80 : 443) : proxyPort,
+    ...(tls.mode === "none" || httpPort === 0 ? {} : { "proxy.httpPort": httpPort }),
     "service.port": demand("service.port", keys["service.port"], 0),
     "database.port": demand("database.port", keys["database.port"], 0),
     "host.port": demand("host.port", keys["host.port"], 0),
@@ -246,14 +352,16 @@ export function parseConfig(raw: Readonly<Record<string, string>>, directory: st
   }
 
   const config: Omit<Config, "connection"> = {
-    address: canonical(address),
-    domain: read("domain", keys.domain)?.toLowerCase(),
+    address: canonicalAddress,
+    domain,
+    tls,
     users: users.map((name) => ({ name, rotation: rotations.get(name) ?? 1 })),
     mlflowVersion: demand("mlflow.version", keys["mlflow.version"], ""),
     workers: demand("service.workers", keys["service.workers"], "auto"),
     jobs: demand("service.jobs", keys["service.jobs"], "auto"),
     servicePort: ports["service.port"],
     proxyPort: ports["proxy.port"],
+    httpPort: ports["proxy.httpPort"],
     databaseName: demand("database.name", keys["database.name"], ""),
     databasePort: ports["database.port"],
     databaseRotation: demand("rotation.database", keys["rotation.database"], 1),
@@ -296,11 +404,54 @@ export function expandPath(path: string, directory: string): string {
   return resolve(directory, path.replace(/^~(?=\/)/, homedir()));
 }
 
-const secretKeys = new Set(["host.privateKey", "host.privateKeyPassphrase"]);
+const secretKeys = new Set(["host.privateKey", "host.privateKeyPassphrase", "tls.privateKey"]);
 
 /** A value for a message, unless it is a secret, or a private key in the wrong place. */
 function shown(name: string, value: string): string {
   return secretKeys.has(name) || value.includes("PRIVATE KEY") ? "[secret]" : JSON.stringify(value);
+}
+
+/** Names for which no public authority gives certificates. Source: IANA's special-use domain names, RFC 6762. */
+const privateNames =
+  /(^|\.)(local|localhost|internal|intranet|private|corp|home|lan|test|example|invalid|onion|home\.arpa)$/;
+
+function isPublic(name: string): boolean {
+  return name.includes(".") && !privateNames.test(name);
+}
+
+/** What keeps clients from accepting a provided certificate. */
+function providedProblems(name: string, certificate: string, key: string): string[] {
+  let parsed: X509Certificate;
+  try {
+    parsed = new X509Certificate(certificate);
+  } catch {
+    return [`tls.certificate: is not ${keys["tls.certificate"].allowed}`];
+  }
+  try {
+    if (!parsed.checkPrivateKey(createPrivateKey(key))) {
+      return ["tls.privateKey: does not belong to tls.certificate"];
+    }
+  } catch {
+    return [`tls.privateKey: is not ${keys["tls.privateKey"].allowed}`];
+  }
+  const covers = isIP(name) === 0 ? parsed.checkHost(name) : parsed.checkIP(name);
+  return [
+    ...(covers === undefined
+      ? [`tls.certificate: is for ${parsed.subjectAltName ?? "nothing"}; allowed is one for ${name}`]
+      : []),
+    ...(Date.parse(parsed.validTo) < Date.now() ? [`tls.certificate: has ended on ${parsed.validTo}`] : []),
+  ];
+}
+
+/** The certificate at the end of the chain when it signed itself, and so is none that clients know already. */
+function ownAuthority(chain: string): string | undefined {
+  const last = chain.match(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g)?.at(-1);
+  try {
+    const parsed = last === undefined ? undefined : new X509Certificate(last);
+    return parsed?.checkIssued(parsed) ? `${last}\n` : undefined;
+  } catch {
+    return undefined; // named by providedProblems
+  }
 }
 
 /** A name or address as a browser shows it. */

@@ -1,13 +1,18 @@
 import * as pulumi from "@pulumi/pulumi";
 import * as random from "@pulumi/random";
+import { Acme, challengeDirectory } from "./acme/acme";
+import { Authority } from "./certificate/authority";
+import { Certificate, certificateFile } from "./certificate/certificate";
 import type { Config } from "./config";
 import { Database } from "./database/database";
 import { Packages } from "./packages/packages";
 import { Preflight } from "./preflight/preflight";
-import { hostHeaders, origin } from "./proxy/render";
+import { type Entrance, hostHeaders, origin } from "./proxy/render";
 import { ReverseProxy } from "./proxy/reverseProxy";
 import { findRelease, Runtime } from "./runtime/runtime";
 import { Service } from "./service/service";
+
+const serverPackages = ["postgresql", "nginx", "libnginx-mod-http-lua", "curl", "logrotate", "openssl"];
 
 /** System user that the service runs as. */
 const account = "mlflow";
@@ -20,6 +25,8 @@ export class MlflowServer extends pulumi.ComponentResource {
   public readonly users: pulumi.Output<Record<string, string>>;
   /** The variables that a client of the first user needs, as text for a `.env` file. Secret. */
   public readonly clientEnv: pulumi.Output<string>;
+  /** The certificate in PEM that clients must trust; empty where they know its authority already. */
+  public readonly caCertificate: pulumi.Output<string>;
   /** Version of MLflow that serves. */
   public readonly mlflowVersion: pulumi.Output<string>;
   /** Where the artifacts are on the host. */
@@ -32,10 +39,16 @@ export class MlflowServer extends pulumi.ComponentResource {
 
     const child = { parent: this };
     const after = (...steps: pulumi.Resource[]) => ({ parent: this, dependsOn: steps });
-    const { connection } = config;
+    const { connection, tls } = config;
     const release = findRelease(config.mlflowVersion);
     const database = { name: config.databaseName, role: config.databaseName, port: config.databasePort };
     const names = config.domain === undefined ? [config.address] : [config.domain, config.address];
+    const entrance: Entrance = { names, port: config.proxyPort, secure: tls.mode !== "none" };
+    // The service knows all addresses that TLS on or off may lead to, so switching it restarts nothing.
+    const ports = [...new Set([80, 443, config.proxyPort])];
+    const origins = [true, false].flatMap((secure) =>
+      names.flatMap((host) => ports.map((port) => origin(host, port, secure))),
+    );
 
     const databasePassword = password(`${name}-database-password`, config.databaseRotation, child);
     const encryptionPassphrase = password(`${name}-encryption-passphrase`, 1, child);
@@ -43,13 +56,21 @@ export class MlflowServer extends pulumi.ComponentResource {
       config.users.map((user) => [user.name, password(`${name}-user-${user.name}`, user.rotation, child)]),
     );
 
+    const authority =
+      tls.mode === "selfSigned" ? new Authority(`${name}-authority`, { names }, child) : undefined;
+
     const preflight = new Preflight(
       `${name}-preflight`,
       {
         connection,
         release: release.directory,
         artifacts: config.artifactsDirectory,
-        ports: { proxy: config.proxyPort, service: config.servicePort, database: config.databasePort },
+        ports: {
+          proxy: config.proxyPort,
+          http: config.httpPort,
+          service: config.servicePort,
+          database: config.databasePort,
+        },
       },
       child,
     );
@@ -61,7 +82,11 @@ export class MlflowServer extends pulumi.ComponentResource {
     );
     const servers = new Packages(
       `${name}-packages-servers`,
-      { connection, group: "servers", packages: ["postgresql", "nginx", "curl", "logrotate", "openssl"] },
+      {
+        connection,
+        group: "servers",
+        packages: [...serverPackages, ...(tls.mode === "acme" ? ["certbot"] : [])],
+      },
       after(python),
     );
     const runtime = new Runtime(`${name}-runtime`, { connection, release }, after(python));
@@ -87,8 +112,8 @@ export class MlflowServer extends pulumi.ComponentResource {
         database,
         artifacts: config.artifactsDirectory,
         port: config.servicePort,
-        allowedHosts: hostHeaders(names, config.proxyPort),
-        origins: names.map((host) => origin(host, config.proxyPort)),
+        allowedHosts: hostHeaders(names, ports),
+        origins,
         workers: config.workers,
         jobs: config.jobs,
         encryptionPassphrase,
@@ -96,24 +121,51 @@ export class MlflowServer extends pulumi.ComponentResource {
       },
       after(runtime, databaseStep),
     );
-    new ReverseProxy(
+    const certificate =
+      tls.mode === "none"
+        ? []
+        : [
+            new Certificate(
+              `${name}-certificate`,
+              {
+                connection,
+                names,
+                pem: authority?.pem ?? (tls.mode === "provided" ? tls.pem : undefined),
+                // A provided one can only be replaced by hand: it is not worth a drift before it has ended.
+                daysNeeded: tls.mode === "provided" ? 0 : 14,
+              },
+              after(servers),
+            ),
+          ];
+    const proxy = new ReverseProxy(
       `${name}-proxy`,
       {
         connection,
-        names,
-        port: config.proxyPort,
+        ...entrance,
+        httpPort: config.httpPort,
         servicePort: config.servicePort,
+        certificateFile,
+        challengeDirectory: tls.mode === "acme" ? challengeDirectory : undefined,
+        strictTransport: config.domain !== undefined && (tls.mode === "acme" || tls.mode === "provided"),
         users: pulumi.all(users),
       },
-      after(service),
+      after(service, ...certificate),
     );
+    if (tls.mode === "acme") {
+      new Acme(`${name}-acme`, { connection, ...tls, certificateFile }, after(proxy));
+    }
 
-    this.trackingUri = pulumi.output(origin(names[0] ?? config.address, config.proxyPort));
+    this.trackingUri = pulumi.output(origin(names[0] ?? config.address, config.proxyPort, entrance.secure));
+    this.caCertificate = pulumi.output(
+      authority?.certificate ?? (tls.mode === "provided" ? tls.authority : undefined) ?? "",
+    );
     this.users = pulumi.secret(pulumi.all(users));
     this.clientEnv = pulumi.secret(
       pulumi
-        .all([this.trackingUri, this.users])
-        .apply(([uri, passwords]) => renderClientEnv(uri, config.users[0]?.name ?? "", passwords)),
+        .all([this.trackingUri, this.users, this.caCertificate])
+        .apply(([uri, passwords, ca]) =>
+          renderClientEnv(uri, config.users[0]?.name ?? "", passwords, ca !== ""),
+        ),
     );
     this.mlflowVersion = pulumi.output(release.version);
     this.artifactsDirectory = pulumi.output(config.artifactsDirectory);
@@ -122,6 +174,7 @@ export class MlflowServer extends pulumi.ComponentResource {
       trackingUri: this.trackingUri,
       users: this.users,
       clientEnv: this.clientEnv,
+      caCertificate: this.caCertificate,
       mlflowVersion: this.mlflowVersion,
       artifactsDirectory: this.artifactsDirectory,
       databaseName: this.databaseName,
@@ -135,16 +188,23 @@ function password(name: string, rotation: number, opts: pulumi.CustomResourceOpt
   return new random.RandomPassword(name, { length: 32, special: false, keepers }, opts).result;
 }
 
-/** Variables that MLflow's client reads; no value needs quoting. */
+/**
+ * Variables that MLflow's client reads, for a shell or a dotenv file; no value needs quoting.
+ *
+ * @param ownAuthority the client must be told whom to trust: the output `caCertificate`, put beside as mlflow-ca.pem
+ */
 export function renderClientEnv(
   uri: string,
   user: string,
   passwords: Readonly<Record<string, string>>,
+  ownAuthority: boolean,
 ): string {
   return [
     `MLFLOW_TRACKING_URI=${uri}`,
     `MLFLOW_TRACKING_USERNAME=${user}`,
     `MLFLOW_TRACKING_PASSWORD=${passwords[user]}`,
+    // biome-ignore lint/suspicious/noTemplateCurlyInString: the reader of the file puts the directory in
+    ...(ownAuthority ? ["MLFLOW_TRACKING_SERVER_CERT_PATH=${PWD}/mlflow-ca.pem"] : []),
     "",
   ].join("\n");
 }

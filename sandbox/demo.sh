@@ -70,7 +70,7 @@ up() {
   make_client >"$guest/client.log" 2>&1 &
   local making_client=$!
   say "the program, applied to it"
-  if [[ -e $state/passwords.json ]]; then
+  if [[ -e $state/generated.json ]]; then
     pulumi='' # made without an engine: it stays so
   else
     pulumi=$(find_pulumi || true)
@@ -85,7 +85,9 @@ up() {
   say "the Python environment of the experiment"
   wait "$making_client" || { cat "$guest/client.log" >&2 && exit 1; }
   say "the experiment"
-  (umask 077 && output clientEnv >"$guest/client.env")
+  output caCertificate >"$guest/mlflow-ca.pem"
+  # With the whole path in place of the shell's directory, so that it works from everywhere.
+  (umask 077 && output clientEnv | sed "s|\${PWD}|$PWD/$guest|" >"$guest/client.env")
   set -a
   # shellcheck disable=SC1091 # made just now
   . "$guest/client.env"
@@ -97,7 +99,8 @@ up() {
   Tracking URI   $(output trackingUri)
   User           $(node --print "Object.keys(require('./$state/outputs.json').users)[0]")
   Password       sed -n s/MLFLOW_TRACKING_PASSWORD=//p $guest/client.env
-  Web interface  open $(output trackingUri) in a browser on this machine, with that user and password
+  Web interface  open $(output trackingUri) in a browser on this machine, with that user and password; the browser
+                 warns, for it does not know the certificate authority in $guest/mlflow-ca.pem
   As a client    set -a; . $guest/client.env; set +a
   On the host    sandbox/vps.sh run demo bash
   Take it down   npm run demo:down

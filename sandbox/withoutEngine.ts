@@ -1,14 +1,16 @@
 /**
  * Applies the program to a host where there is no Pulumi CLI: the SDK's mock monitor carries out each command over SSH
  * and waits for it, so order and values are those of a real `up`. It is a test instrument: no preview, and no state but
- * the generated passwords.
+ * what was generated (passwords, keys, certificates).
  *
  *     tsx sandbox/withoutEngine.ts up|check|destroy --config FILE --state DIRECTORY
  *
  * `up` writes the stack's outputs to DIRECTORY/outputs.json; `check` prints the drift and exits 2 when there is any.
  */
+import { execFileSync } from "node:child_process";
 import { randomBytes } from "node:crypto";
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { parseArgs } from "node:util";
 import * as pulumi from "@pulumi/pulumi";
@@ -27,26 +29,85 @@ interface CommandInputs {
   readonly stdin: string;
 }
 
-/** Generated passwords by resource name, with the keepers they belong to; mode 0600. */
-class Passwords {
-  private readonly known: Record<string, { keepers: unknown; result: string }>;
+/** What was generated, by resource name, with the inputs it belongs to; mode 0600. */
+class Generated {
+  private readonly known: Record<string, { inputs: unknown; result: Record<string, string> }>;
 
   constructor(private readonly file: string) {
     this.known = existsSync(file) ? JSON.parse(readFileSync(file, "utf8")) : {};
   }
 
-  get(name: string, keepers: unknown, length: number): string {
+  get(name: string, inputs: unknown, generate: () => Record<string, string>): Record<string, string> {
     const known = this.known[name];
-    if (known !== undefined && JSON.stringify(known.keepers) === JSON.stringify(keepers)) {
+    if (known !== undefined && JSON.stringify(known.inputs) === JSON.stringify(inputs)) {
       return known.result;
     }
-    const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
-    // 62 * 4 = 248: bytes above are left out, so that every character is equally likely.
-    const bytes = [...randomBytes(length * 4)].filter((byte) => byte < 248).slice(0, length);
-    const result = bytes.map((byte) => alphabet[byte % 62]).join("");
-    this.known[name] = { keepers, result };
+    const result = generate();
+    this.known[name] = { inputs, result };
     writeFileSync(this.file, JSON.stringify(this.known), { mode: 0o600 });
     return result;
+  }
+}
+
+function randomPassword(length: number): string {
+  const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
+  // 62 * 4 = 248: bytes above are left out, so that every character is equally likely.
+  const bytes = [...randomBytes(length * 4)].filter((byte) => byte < 248).slice(0, length);
+  return bytes.map((byte) => alphabet[byte % 62]).join("");
+}
+
+/** What the tls provider's resources generate, made by openssl with the inputs that the program uses. */
+function generateTls(kind: string, inputs: Record<string, unknown>): Record<string, string> {
+  const directory = mkdtempSync(join(tmpdir(), "mlflow-vps-"));
+  const put = (name: string, content: string) => {
+    const file = join(directory, name);
+    writeFileSync(file, content, { mode: 0o600 });
+    return file;
+  };
+  const openssl = (...args: string[]) => execFileSync("openssl", args, { stdio: ["ignore", "pipe", "pipe"] });
+  const list = (name: string) => (inputs[name] ?? []) as string[];
+  const subject = () => `/CN=${(inputs.subject as { commonName: string }).commonName}`;
+  const days = String(Number(inputs.validityPeriodHours) / 24);
+  try {
+    switch (kind) {
+      case "privateKey:PrivateKey": {
+        const key = openssl("genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256");
+        return { privateKeyPem: String(key) };
+      }
+      case "selfSignedCert:SelfSignedCert": {
+        const key = put("key", String(inputs.privateKeyPem));
+        const extensions = ["basicConstraints=critical,CA:TRUE", "keyUsage=critical,keyCertSign,cRLSign"];
+        const added = extensions.flatMap((extension) => ["-addext", extension]);
+        return {
+          certPem: String(
+            openssl("req", "-x509", "-new", "-key", key, "-subj", subject(), "-days", days, ...added),
+          ),
+        };
+      }
+      case "certRequest:CertRequest": {
+        const key = put("key", String(inputs.privateKeyPem));
+        const names = [
+          ...list("dnsNames").map((name) => `DNS:${name}`),
+          ...list("ipAddresses").map((address) => `IP:${address}`),
+        ];
+        const added = ["-addext", `subjectAltName=${names.join(",")}`];
+        return {
+          certRequestPem: String(openssl("req", "-new", "-key", key, "-subj", subject(), ...added)),
+        };
+      }
+      case "locallySignedCert:LocallySignedCert": {
+        const files = ["-in", put("request", String(inputs.certRequestPem))];
+        files.push("-CA", put("ca", String(inputs.caCertPem)));
+        files.push("-CAkey", put("key", String(inputs.caPrivateKeyPem)), "-CAcreateserial");
+        return {
+          certPem: String(openssl("x509", "-req", ...files, "-days", days, "-copy_extensions", "copy")),
+        };
+      }
+      default:
+        throw new Error(`the program has a resource of tls:index/${kind}, which only an engine can make`);
+    }
+  } finally {
+    rmSync(directory, { recursive: true });
   }
 }
 
@@ -90,7 +151,7 @@ async function main(): Promise<number> {
     throw new Error("usage: withoutEngine.ts up|check|destroy --config FILE --state DIRECTORY");
   }
   mkdirSync(values.state, { recursive: true, mode: 0o700 });
-  const passwords = new Passwords(join(values.state, "passwords.json"));
+  const generated = new Generated(join(values.state, "generated.json"));
   const commands: CommandInputs[] = [];
   const probes: ProbeInputs[] = [];
 
@@ -121,7 +182,13 @@ async function main(): Promise<number> {
     const inputs = unwrap(wrapped) as any;
     switch (type) {
       case "random:index/randomPassword:RandomPassword":
-        return { id: name, state: { ...inputs, result: passwords.get(name, inputs.keepers, inputs.length) } };
+        return {
+          id: name,
+          state: {
+            ...inputs,
+            ...generated.get(name, inputs.keepers, () => ({ result: randomPassword(inputs.length) })),
+          },
+        };
       case "pulumi-nodejs:dynamic/mlflow:Probe":
         if (action === "up") {
           await carryOut(demandNothing(inputs));
@@ -137,6 +204,13 @@ async function main(): Promise<number> {
       default:
         if (type.startsWith("mlflow:")) {
           return { id: name, state: inputs };
+        }
+        if (type.startsWith("tls:index/")) {
+          const kind = type.slice("tls:index/".length);
+          return {
+            id: name,
+            state: { ...inputs, ...generated.get(name, inputs, () => generateTls(kind, inputs)) },
+          };
         }
         throw new Error(`the program has a resource of type ${type}, which only an engine can make`);
     }

@@ -75,6 +75,7 @@ check() {
   # Who holds a port is for root to see.
   if [[ -n $is_root ]]; then
     check_port "$proxy_port" nginx.service proxy.port
+    ((http_port == 0)) || check_port "$http_port" nginx.service proxy.httpPort
     check_port "$service_port" mlflow.service service.port
     check_port "$database_port" 'postgresql@*.service' database.port
   fi

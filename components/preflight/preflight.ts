@@ -17,7 +17,12 @@ export interface PreflightArgs extends HostArgs {
   /** Directory of the artifacts on the host. */
   readonly artifacts: pulumi.Input<string>;
   /** TCP ports that must be free or already held by this server's own parts. */
-  readonly ports: { readonly proxy: number; readonly service: number; readonly database: number };
+  readonly ports: {
+    readonly proxy: number;
+    readonly http?: number;
+    readonly service: number;
+    readonly database: number;
+  };
 }
 
 /** Checks that the host can take the server, all problems at once; the other steps wait for it. Changes nothing. */
@@ -38,6 +43,7 @@ export class Preflight extends Step {
           release: args.release,
           artifacts: args.artifacts,
           proxyPort: args.ports.proxy,
+          httpPort: args.ports.http ?? 0,
           servicePort: args.ports.service,
           databasePort: args.ports.database,
         },

@@ -5,9 +5,16 @@
 readonly site_file=/etc/nginx/sites-available/mlflow-vps
 readonly site_link=/etc/nginx/sites-enabled/mlflow-vps
 
-# The site as it fits this host: without IPv6 nginx would refuse to start.
+# The site as it fits this host: without IPv6 nginx would refuse to start, and from 1.25.1 on HTTP/2 is asked for in
+# another way.
 site_here() {
-  if [[ -e /proc/net/if_inet6 ]]; then echo "$site"; else grep -v 'listen \[::\]' <<<"$site"; fi
+  local text=$site nginx_version
+  [[ -e /proc/net/if_inet6 ]] || text=$(grep -v 'listen \[::\]' <<<"$text")
+  nginx_version=$(nginx -v 2>&1 | sed 's|.*/\([0-9.]*\).*|\1|')
+  if [[ $(printf '%s\n' 1.25.1 "$nginx_version" | sort --version-sort | head -n 1) == 1.25.1 ]]; then
+    text=$(sed 's/^\( *\)\(listen .*\) ssl http2;$/\1\2 ssl;/; s/^\( *\)ssl_certificate .*/&\n\1http2 on;/' <<<"$text")
+  fi
+  printf '%s\n' "$text"
 }
 
 # hash_of PASSWORD SALT: sha256-crypt. The passwords are random and long, so few rounds are enough.
@@ -54,30 +61,19 @@ check_files() {
   check_users
 }
 
-# nginx took up its configuration when its workers started; those that only finish their last requests do not count.
-check_loaded() {
-  local master worker
-  master=$(systemctl show --property MainPID --value nginx.service)
-  for worker in $(<"/proc/$master/task/$master/children"); do
-    if older_than "$worker" "$site_file" "$site_link" && ! grep --quiet 'is shutting down' "/proc/$worker/cmdline"; then
-      problem "nginx has not read $site_file as it is now"
-      return
-    fi
-  done
-}
-
-# status USER PASSWORD: HTTP status of an API request through nginx, with these credentials.
+# status [USER PASSWORD]: HTTP status of an API request through nginx, with these credentials. With TLS, nothing but the
+# very certificate in the file is accepted.
 status() {
-  printf 'user = "%s:%s"\n' "$1" "$2" |
+  { [[ $# == 0 ]] || printf 'user = "%s:%s"\n' "$1" "$2"; } |
     curl --silent --noproxy '*' --max-time 20 --config - --output /dev/null --write-out '%{http_code}' \
-      --header "Host: $host_header" --header 'Content-Type: application/json' --data '{"max_results": 1}' \
-      "http://127.0.0.1:$port/api/2.0/mlflow/experiments/search" || true
+      --connect-to "::127.0.0.1:$port" --cacert "$certificate_file" \
+      --header 'Content-Type: application/json' --data '{"max_results": 1}' "$uri/api/2.0/mlflow/experiments/search" || true
 }
 
 check_answers() {
   local user answer
-  answer=$(status nobody wrong)
-  [[ $answer == 401 ]] || problem "a request without a valid password is answered with $answer, not with 401"
+  answer=$(status)
+  [[ $answer == 401 ]] || problem "a request without a password is answered with $answer, not with 401"
   for user in "${!users[@]}"; do
     answer=$(status "$user" "${users[$user]}")
     [[ $answer == 200 ]] || problem "a request of user $user is answered with $answer, not with 200"
@@ -94,7 +90,7 @@ check() {
     problem "nginx does not run"
     return
   fi
-  check_loaded
+  nginx_has_read "$site_file" "$site_link" || problem "nginx has not read $site_file as it is now"
   # With wrong files the answers say nothing new.
   [[ -n $files ]] || check_answers
 }
@@ -143,24 +139,12 @@ apply() {
   logged "enabling nginx" systemctl enable nginx.service
   if ! systemctl is-active --quiet nginx.service; then
     start_nginx
-  elif [[ -n $(check_loaded) ]]; then
-    logged "reloading nginx" systemctl reload nginx.service
+  elif ! nginx_has_read "$site_file" "$site_link"; then
+    reload_nginx "$site_file" "$site_link"
   fi
-  wait_until_loaded
-}
-
-# A reload returns before the new workers are there.
-wait_until_loaded() {
-  local deadline=$((SECONDS + 30))
-  while [[ -n $(check_loaded) ]]; do
-    ((SECONDS < deadline)) || fail "nginx did not take up its configuration in 30 s; see 'journalctl -u nginx' on the host"
-    sleep 0.2 # between two looks; the new workers are the condition
-  done
 }
 
 remove() {
   rm -f "$site_link" "$site_file" "$users_file"
-  if systemctl is-active --quiet nginx.service; then
-    logged "reloading nginx" systemctl reload nginx.service
-  fi
+  reload_nginx "$site_file"
 }

@@ -1,16 +1,37 @@
 import { isIPv6 } from "node:net";
 import { managed } from "../step/script";
 
-export interface Site {
-  /** Names and addresses by which clients reach the server; the first is the one in the tracking URI. */
+/** How clients reach the server. */
+export interface Entrance {
+  /** Names and addresses; the first is the one in the tracking URI. */
   readonly names: readonly string[];
-  /** TCP port that nginx listens on. */
+  /** TCP port that clients use. */
   readonly port: number;
+  /** Whether the port speaks TLS. */
+  readonly secure: boolean;
+}
+
+export interface Site extends Entrance {
   /** TCP port of the service on 127.0.0.1. */
   readonly servicePort: number;
   /** Password file of the users, in nginx's format. */
   readonly usersFile: string;
+  /** File with private key and certificate chain, used where the port speaks TLS. */
+  readonly certificateFile: string;
+  /** TCP port whose requests are sent on to HTTPS; nothing where there is none. */
+  readonly httpPort?: number;
+  /** Directory in which an ACME client puts its answers (RFC 8555, http-01), served on the HTTP port. */
+  readonly challengeDirectory?: string;
+  /** Tell browsers to use nothing but HTTPS for a year (RFC 6797). */
+  readonly strictTransport: boolean;
 }
+
+/** Failed logins from one address within this many seconds … */
+const failureSeconds = 60;
+/** … that shut it out, */
+const failures = 10;
+/** for this many seconds. */
+const shutOutSeconds = 600;
 
 /** A host name or address as it stands in a URL. */
 export function urlHost(name: string): string {
@@ -18,16 +39,17 @@ export function urlHost(name: string): string {
 }
 
 /** The origin (RFC 6454) under which a browser sees the server. */
-export function origin(name: string, port: number): string {
-  return `http://${urlHost(name)}${port === 80 ? "" : `:${port}`}`;
+export function origin(name: string, port: number, secure: boolean): string {
+  const [scheme, usual] = secure ? ["https", 443] : ["http", 80];
+  return `${scheme}://${urlHost(name)}${port === usual ? "" : `:${port}`}`;
 }
 
-/** What the Host header may be: the name, with and without the port. */
-export function hostHeaders(names: readonly string[], port: number): string[] {
-  return names.flatMap((name) => [urlHost(name), `${urlHost(name)}:${port}`]);
+/** What the Host header may be: each name, alone and with each port. */
+export function hostHeaders(names: readonly string[], ports: readonly number[]): string[] {
+  return names.flatMap((name) => [urlHost(name), ...ports.map((port) => `${urlHost(name)}:${port}`)]);
 }
 
-/** The nginx site. Variables and upstream carry the project's name, so that they meet nobody else's. */
+/** The nginx site. Variables, zones and upstream carry the project's name, so that they meet nobody else's. */
 export function renderSite(site: Site): string {
   return `${managed}
 map $http_upgrade $mlflow_vps_connection {
@@ -35,21 +57,37 @@ map $http_upgrade $mlflow_vps_connection {
     ''      '';
 }
 
+# Pages of this server may send requests, pages from elsewhere may not; programs send no Origin.
+map $http_origin $mlflow_vps_foreign {
+    default 1;
+    ''      0;
+${site.names.map((name) => `    ${origin(name, site.port, site.secure)} 0;`).join("\n")}
+}
+
 upstream mlflow_vps {
     server 127.0.0.1:${site.servicePort};
     keepalive 16;
 }
 
+lua_shared_dict mlflow_vps_logins 1m;
+${renderHttp(site)}
 server {
-    listen ${site.port};
-    listen [::]:${site.port};
+${renderListen(site)}
     server_name ${site.names.map(urlHost).join(" ")};
+    server_tokens off;
 
     auth_basic "MLflow";
     auth_basic_user_file ${site.usersFile};
-
+    if ($mlflow_vps_foreign) { return 403; }
+${lockOut}
     # MLflow holds every other request in memory.
     client_max_body_size 64m;
+    large_client_header_buffers 4 8k;
+
+    # A client that is slow to say what it wants is not waited for.
+    client_header_timeout 15s;
+    client_body_timeout 60s;
+    send_timeout 60s;
 
     # Long requests: large artifacts, traces, searches over many runs.
     proxy_read_timeout 1h;
@@ -59,7 +97,7 @@ server {
     # metrics have no authentication of their own.
     location ~ ^/+(ajax-)?api/[0-9.]+/mlflow/assistant { return 404; }
     location ~ ^/+metrics { return 404; }
-
+${letIn}
     proxy_http_version 1.1;
     proxy_set_header Upgrade $http_upgrade;
     proxy_set_header Connection $mlflow_vps_connection;
@@ -93,3 +131,90 @@ server {
     }
 }`;
 }
+
+function renderListen(site: Site): string {
+  const options = site.secure ? " ssl http2" : "";
+  const listen = `    listen ${site.port}${options};
+    listen [::]:${site.port}${options};`;
+  return site.secure
+    ? `${listen}
+    # Key and certificate in one file, so that they can only change together. The rest is Mozilla's intermediate profile.
+    ssl_certificate ${site.certificateFile};
+    ssl_certificate_key ${site.certificateFile};
+    ssl_protocols TLSv1.2 TLSv1.3;
+    ssl_ciphers ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES256-GCM-SHA384:ECDHE-RSA-AES256-GCM-SHA384:ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305;
+    ssl_prefer_server_ciphers off;
+    ssl_session_cache shared:mlflow_vps_tls:2m;
+    ssl_session_timeout 1d;
+    ssl_session_tickets off;${site.strictTransport ? '\n    add_header Strict-Transport-Security "max-age=31536000" always;' : ""}`
+    : listen;
+}
+
+function renderHttp(site: Site): string {
+  if (!site.secure || site.httpPort === undefined) {
+    return "";
+  }
+  const [first = "", ...others] = site.names.map((name) => origin(name, site.port, true));
+  const challenges = site.challengeDirectory
+    ? `\n    location /.well-known/acme-challenge/ { root ${site.challengeDirectory}; }`
+    : "";
+  return `
+# Only to names that are ours, whatever the Host header says.
+map $host $mlflow_vps_origin {
+    default ${first};
+${others.map((other, index) => `    ${urlHost(site.names[index + 1] ?? "")} ${other};`).join("\n")}
+}
+
+server {
+    listen ${site.httpPort};
+    listen [::]:${site.httpPort};
+    server_name ${site.names.map(urlHost).join(" ")};
+    server_tokens off;
+    client_header_timeout 15s;${challenges}
+    location / { return 308 $mlflow_vps_origin$request_uri; }
+}
+`;
+}
+
+/** Looks before anything else is done with a request, and counts when its answer is known. */
+const lockOut = `
+    # ${failures} failed logins within ${failureSeconds} s shut their address out for ${shutOutSeconds} s, from every login. The host's own is exempt.
+    rewrite_by_lua_block {
+        local out = ngx.shared.mlflow_vps_logins:get("out " .. ngx.var.remote_addr)
+        if out and out > ngx.now() then
+            -- Not 429: clients would wait for the end and say nothing.
+            ngx.status = 403
+            ngx.header["Content-Type"] = "text/plain"
+            ngx.say("Too many failed logins from ", ngx.var.remote_addr, ": shut out for ", math.ceil(out - ngx.now()), " s.")
+            return ngx.exit(403)
+        end
+    }
+    log_by_lua_block {
+        local logins, address = ngx.shared.mlflow_vps_logins, ngx.var.remote_addr
+        local failed = ngx.status == 401 and ngx.var.http_authorization and not ngx.var.upstream_status
+        if not failed or address == "127.0.0.1" or address == "::1" then return end
+        -- A ring of the failures before this one: where its oldest is still there, this is one too many.
+        local slot = address .. " " .. logins:incr(address, 1, 0) % ${failures - 1}
+        if logins:get(slot) then
+            logins:set("out " .. address, ngx.now() + ${shutOutSeconds}, ${shutOutSeconds})
+            ngx.log(ngx.WARN, "mlflow-vps: ", address, " is shut out for ${shutOutSeconds} s after ${failures} failed logins")
+        end
+        logins:set(slot, true, ${failureSeconds})
+    }
+`;
+
+const letIn = `
+    # Lets a shut-out address in again: asked for on the host itself, by a user with the password.
+    location = /mlflow-vps/let-in {
+        allow 127.0.0.1;
+        allow ::1;
+        deny all;
+        content_by_lua_block {
+            local logins, address = ngx.shared.mlflow_vps_logins, ngx.var.arg_address or ""
+            local out = logins:get("out " .. address)
+            logins:delete("out " .. address)
+            for slot = 0, ${failures - 2} do logins:delete(address .. " " .. slot) end
+            ngx.say(address, out and " may enter again" or " was not shut out")
+        }
+    }
+`;

@@ -1,20 +1,24 @@
 import { join } from "node:path";
 import type * as pulumi from "@pulumi/pulumi";
 import { type HostArgs, Step } from "../step/step";
-import { hostHeaders, renderSite } from "./render";
+import { type Entrance, origin, renderSite } from "./render";
 
-export interface ReverseProxyArgs extends HostArgs {
-  /** Names and addresses by which clients reach the server; the first is the one in the tracking URI. */
-  readonly names: readonly string[];
-  /** TCP port that nginx listens on. */
-  readonly port: number;
+export interface ReverseProxyArgs extends HostArgs, Entrance {
   /** TCP port of the service on 127.0.0.1. */
   readonly servicePort: number;
+  /** File with private key and certificate chain, used where the port speaks TLS. */
+  readonly certificateFile: string;
+  /** TCP port whose requests are sent on to HTTPS; nothing where there is none. */
+  readonly httpPort?: number;
+  /** Directory of the ACME client's answers, served on the HTTP port; nothing where there is none. */
+  readonly challengeDirectory?: string;
+  /** Tell browsers to use nothing but HTTPS for a year. */
+  readonly strictTransport: boolean;
   /** Who may enter: name to password. A change takes effect at once and drops no request. */
   readonly users: pulumi.Input<Readonly<Record<string, string>>>;
 }
 
-/** nginx in front of the service: the users' passwords, streaming of large artifacts, the closed paths. */
+/** nginx in front of the service: TLS, the users' passwords, streaming of large artifacts, the closed paths. */
 export class ReverseProxy extends Step {
   constructor(name: string, args: ReverseProxyArgs, opts?: pulumi.ComponentResourceOptions) {
     const usersFile = "/etc/mlflow-vps/htpasswd";
@@ -25,12 +29,18 @@ export class ReverseProxy extends Step {
         connection: args.connection,
         step: "proxy",
         script: join(__dirname, "proxy.sh"),
-        settings: { names: args.names, port: args.port },
+        settings: {
+          names: args.names,
+          port: args.port,
+          secure: args.secure,
+          ...(args.httpPort === undefined ? {} : { httpPort: args.httpPort }),
+        },
         payload: {
           users: args.users,
           usersFile,
           site: renderSite({ ...args, usersFile }),
-          hostHeader: hostHeaders(args.names, args.port)[args.port === 80 ? 0 : 1] ?? "",
+          certificateFile: args.certificateFile,
+          uri: origin(args.names[0] ?? "", args.port, args.secure),
         },
       },
       opts,

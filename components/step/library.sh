@@ -111,6 +111,28 @@ older_than() {
   return 1
 }
 
+# nginx_has_read FILE...: true when all workers started after the files came to be as they are now, for that is when they
+# took up the configuration; those that only finish their last requests do not count.
+nginx_has_read() {
+  local nginx worker
+  nginx=$(systemctl show --property MainPID --value nginx.service)
+  for worker in $(<"/proc/$nginx/task/$nginx/children"); do
+    grep --quiet 'is shutting down' "/proc/$worker/cmdline" || ! older_than "$worker" "$@" || return 1
+  done
+}
+
+# reload_nginx FILE...: has a running nginx take up the files, without dropping a request.
+reload_nginx() {
+  local deadline=$((SECONDS + 30))
+  systemctl is-active --quiet nginx.service || return 0
+  logged "reloading nginx" systemctl reload nginx.service
+  # A reload returns before the new workers are there.
+  until nginx_has_read "$@"; do
+    ((SECONDS < deadline)) || fail "nginx did not take up its configuration in 30 s; see 'journalctl -u nginx' on the host"
+    sleep 0.2 # between two looks; the new workers are the condition
+  done
+}
+
 # One run of a step at a time: the lock is held by this process and gone with it.
 lock() {
   local file=/run/mlflow-vps/$step.lock

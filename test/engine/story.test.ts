@@ -3,7 +3,8 @@ import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "nod
 import { join, resolve } from "node:path";
 import { LocalWorkspace, type Stack } from "@pulumi/pulumi/automation";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { Guest, searchExperiments } from "../host/harness";
+import { certificateOf, Guest, searchExperiments, trust } from "../host/harness";
+import { Load } from "../host/load";
 
 const project = resolve(__dirname, "../..");
 
@@ -15,7 +16,7 @@ function obstacle(): string | undefined {
     return "there is no Pulumi CLI on PATH";
   }
   const { dependencies } = JSON.parse(readFileSync(join(project, "package.json"), "utf8"));
-  for (const plugin of ["command", "random"]) {
+  for (const plugin of ["command", "random", "tls"]) {
     const version = dependencies[`@pulumi/${plugin}`];
     try {
       // Does nothing when the plugin is there.
@@ -51,8 +52,10 @@ describe.skipIf(reason !== undefined)("with the Pulumi engine", () => {
   };
   const output = async () => {
     const outputs = await stack.outputs();
+    const uri = String(outputs.trackingUri?.value);
+    trust({ trackingUri: uri, caCertificate: String(outputs.caCertificate?.value) });
     return {
-      uri: String(outputs.trackingUri?.value),
+      uri,
       users: outputs.users?.value as Record<string, string>,
       secret: [outputs.users?.secret, outputs.clientEnv?.secret],
     };
@@ -108,23 +111,73 @@ describe.skipIf(reason !== undefined)("with the Pulumi engine", () => {
     expect((await stack.up(quiet)).summary.resourceChanges).toEqual({ same: expect.any(Number) });
   });
 
-  it("no secret stands in the state as plain text or was printed", async () => {
-    const { users } = await output();
+  /** The stack's state, with its secrets readable. */
+  interface State {
+    readonly resources: { readonly urn: string; readonly outputs?: Record<string, unknown> }[];
+  }
+  const state = async () => (await stack.exportStack()).deployment as State;
+  const find = ({ resources }: State, name: string) =>
+    resources.find(({ urn }) => urn.endsWith(`::${name}`))?.outputs ?? {};
+
+  /** Every generated password, and a line of every generated key. */
+  async function generatedSecrets(): Promise<string[]> {
+    const { resources } = await state();
+    const values = (type: string, output: string) =>
+      resources
+        .filter(({ urn }) => urn.includes(type))
+        .map(({ outputs = {} }): string => JSON.parse((outputs[output] as { plaintext: string }).plaintext));
+    const passwords = values("RandomPassword", "result");
+    const keys = values("tls:index/privateKey:PrivateKey", "privateKeyPem").map(
+      (pem) => pem.split("\n")[1] ?? "",
+    );
+    expect([passwords.length, keys.length]).toEqual([3, 2]);
+    return [...passwords, ...keys];
+  }
+
+  it("no secret stands in the state as plain text, or was printed by up, preview or diff", async () => {
+    await stack.preview({ diff: true, ...quiet });
+    await set("rotation.users.ada", "9");
+    await set("service.workers", "3");
+    await stack.preview({ diff: true, ...quiet });
+    await stack.preview({ refresh: true, diff: true, ...quiet });
+    await set("service.workers", "auto");
+    await set("rotation.users.ada", "1");
     const directory = join(guest.directory, "work/state/.pulumi");
-    const state = readdirSync(directory, { recursive: true, withFileTypes: true })
+    const stored = readdirSync(directory, { recursive: true, withFileTypes: true })
       .filter((entry) => entry.isFile())
       .map((entry) => readFileSync(join(entry.parentPath, entry.name), "utf8"))
       .join("\n");
-    expect(state).toContain("mlflow-database-command");
-    const stored = await guest.run(
-      "cut -d: -f5 /etc/mlflow-vps/pgpass; sed -n s/.*PASSPHRASE=//p /etc/mlflow-vps/mlflow.env",
+    expect(stored).toContain("mlflow-database-command");
+    expect(printed.join("")).toContain("mlflow-database-command");
+    const onHost = await guest.run(
+      "cut -d: -f5 /etc/mlflow-vps/pgpass; sed -n s/.*PASSPHRASE=//p /etc/mlflow-vps/mlflow.env; sed -n 2p /etc/mlflow-vps/server.pem",
     );
-    const key = readFileSync(join(guest.directory, "id_ed25519"), "utf8").split("\n")[2] ?? "";
-    for (const secret of [...Object.values(users), ...stored.split("\n"), key]) {
+    const login = readFileSync(join(guest.directory, "id_ed25519"), "utf8").split("\n")[2] ?? "";
+    for (const secret of [...(await generatedSecrets()), ...onHost.split("\n"), login]) {
       expect(secret.length).toBeGreaterThan(20);
-      expect(state).not.toContain(secret);
+      expect(stored).not.toContain(secret);
       expect(printed.join("")).not.toContain(secret);
     }
+  });
+
+  it("a plain up renews a certificate that ends soon, and no request fails", async () => {
+    const { uri, users } = await output();
+    const name = "mlflow-authority-server-certificate";
+    const before = await certificateOf(uri);
+    const exported = await stack.exportStack();
+    // As if 340 of its 397 days were over.
+    const certificate = find(exported.deployment as State, name);
+    certificate.validityEndTime = new Date(Date.now() + 57 * 86_400_000).toISOString().replace(/\.\d+/, "");
+    await stack.importStack(exported);
+    const load = new Load({ uri, user: "ada", password: users.ada ?? "" });
+    await load.start();
+    const renewal = await stack.up(quiet);
+    const { perSecond, failed } = await load.stop();
+    expect(failed).toEqual([]);
+    expect(perSecond).toBeGreaterThan(20);
+    expect(renewal.summary.resourceChanges).toMatchObject({ replace: 1, update: 2 });
+    expect((await certificateOf(uri)).fingerprint256).not.toBe(before.fingerprint256);
+    expect(await changes(true)).toEqual([]);
   });
 
   it("refresh sees what was damaged, per step, and heals only that", async () => {

@@ -1,7 +1,9 @@
 import { type ExecFileSyncOptions, execFile, execFileSync } from "node:child_process";
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
-import { request } from "node:http";
+import { type RequestOptions, request as requestHttp } from "node:http";
+import { request as requestHttps } from "node:https";
 import { join, resolve } from "node:path";
+import { connect, type PeerCertificate } from "node:tls";
 import { stringify } from "yaml";
 import { quote } from "../../components/step/script";
 
@@ -74,6 +76,7 @@ export interface Outputs {
   readonly trackingUri: string;
   readonly users: Readonly<Record<string, string>>;
   readonly clientEnv: string;
+  readonly caCertificate: string;
   readonly mlflowVersion: string;
 }
 
@@ -111,6 +114,7 @@ export class Deployment {
     if (result.code !== 0) {
       throw new Error(`up exited ${result.code}:\n${result.stdout}\n${result.stderr}`);
     }
+    trust(this.outputs);
     return result.stdout;
   }
   /** Applies the program, which must fail; its error. */
@@ -140,13 +144,38 @@ export class Deployment {
     }
     return result.stdout;
   }
+  /** Forgets something generated, so that the next `up` makes it anew. */
+  forget(resource: string): void {
+    const file = join(this.guest.directory, "deployment/state/generated.json");
+    const { [resource]: forgotten, ...kept } = JSON.parse(readFileSync(file, "utf8"));
+    if (forgotten === undefined) {
+      throw new Error(`there is no ${resource} in ${file}`);
+    }
+    writeFileSync(file, JSON.stringify(kept));
+  }
   get outputs(): Outputs {
     return JSON.parse(readFileSync(join(this.guest.directory, "deployment/state/outputs.json"), "utf8"));
   }
 }
 
+/** The certificate that a client of a host trusts, and no other: what the last `up` put out. */
+const authorities = new Map<string, string>();
+
+export function trust(outputs: Pick<Outputs, "trackingUri" | "caCertificate">): void {
+  authorities.set(new URL(outputs.trackingUri).hostname, outputs.caCertificate);
+}
+
+/** A request to a server of the tests, as Node makes it, by HTTP or by HTTPS. */
+export function open(url: string, options: RequestOptions): ReturnType<typeof requestHttp> {
+  const { protocol, hostname } = new URL(url);
+  return protocol === "https:"
+    ? requestHttps(url, { ca: authorities.get(hostname), ...options })
+    : requestHttp(url, options);
+}
+
 export interface Answer {
   readonly status: number;
+  readonly headers: Readonly<Record<string, string | string[] | undefined>>;
   readonly body: string;
 }
 
@@ -164,17 +193,35 @@ export function send(
   const { method = options.body === undefined ? "GET" : "POST", headers, user, password, body } = options;
   const auth = user === undefined ? undefined : `${user}:${password}`;
   return new Promise((done, reject) => {
-    const outgoing = request(url, { method, headers, auth, timeout: 60_000 }, (incoming) => {
+    const outgoing = open(url, { method, headers, auth, timeout: 60_000 });
+    outgoing.on("response", (incoming) => {
       let text = "";
       incoming.setEncoding("utf8");
       incoming.on("data", (chunk: string) => {
         text += chunk;
       });
-      incoming.on("end", () => done({ status: incoming.statusCode ?? 0, body: text }));
+      incoming.on("end", () =>
+        done({ status: incoming.statusCode ?? 0, headers: incoming.headers, body: text }),
+      );
     });
     outgoing.on("timeout", () => outgoing.destroy(new Error(`${url}: no answer in 60 s`)));
     outgoing.on("error", reject);
     outgoing.end(body);
+  });
+}
+
+/** The certificate that a server shows to a client that trusts `ca`. */
+export function certificateOf(
+  url: string,
+  ca = authorities.get(new URL(url).hostname),
+): Promise<PeerCertificate> {
+  const { hostname, port } = new URL(url);
+  return new Promise((done, reject) => {
+    const socket = connect({ host: hostname, port: Number(port || 443), ca }, () => {
+      done(socket.getPeerCertificate());
+      socket.destroy();
+    });
+    socket.on("error", reject);
   });
 }
 
@@ -193,10 +240,15 @@ export function searchExperiments(
   });
 }
 
-/** Runs Python with the real MLflow client against a deployment, as its first user. */
+/** Runs Python with the real MLflow client against a deployment, as its first user, set up as the README says. */
 export async function client(deployment: Deployment, args: readonly string[]): Promise<string> {
+  const { clientEnv, caCertificate } = deployment.outputs;
+  const { directory } = deployment.guest;
+  writeFileSync(join(directory, "mlflow-ca.pem"), caCertificate);
   const variables = Object.fromEntries(
-    deployment.outputs.clientEnv
+    clientEnv
+      // biome-ignore lint/suspicious/noTemplateCurlyInString: a variable of the shell
+      .replace("${PWD}", directory)
       .split("\n")
       .filter((line) => line !== "")
       .map((line) => line.split(/=(.*)/s, 2)),

@@ -1,6 +1,18 @@
+import { rootCertificates } from "node:tls";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { quote } from "../../components/step/script";
-import { client, Deployment, fingerprint, Guest, searchExperiments, send, until } from "./harness";
+import { makeCertificate } from "../certificate";
+import {
+  certificateOf,
+  client,
+  Deployment,
+  fingerprint,
+  Guest,
+  searchExperiments,
+  send,
+  until,
+} from "./harness";
+import { Load } from "./load";
 
 /**
  * The life of one server on one guest, in order: each test begins with what the one before it left. Every claim is
@@ -24,7 +36,7 @@ describe("a bare VPS", () => {
   it("becomes a tracking server that answers its users and nobody else", async () => {
     const output = await deployment.up();
     expect(output).toContain("installing MLflow 3.16.1");
-    expect(uri()).toBe(`http://${guest.address}`);
+    expect(uri()).toBe(`https://${guest.address}`);
     expect(await statusOf("ada", password("ada"))).toBe(200);
     expect(await statusOf("grace", password("grace"))).toBe(200);
     expect(await statusOf()).toBe(401);
@@ -44,7 +56,7 @@ describe("a bare VPS", () => {
     const listening = await guest.run(
       "ss -Hltn | awk '{ print $4 }' | grep -Ev '^(127\\.|\\[::1\\])' | sed 's/.*://' | sort -un | paste -sd ' '",
     );
-    expect(listening).toBe("22 80");
+    expect(listening).toBe("22 80 443");
   });
 
   it("logs to the journal and to a file", async () => {
@@ -118,7 +130,7 @@ describe("the web interface", () => {
 
   it("may send requests of its own, a page from elsewhere may not", async () => {
     expect((await asAda({ Origin: uri() })).status).toBe(200);
-    expect((await asAda({ Origin: "http://evil.example" })).status).toBe(403);
+    expect((await asAda({ Origin: "https://evil.example" })).status).toBe(403);
   });
 
   it("closes the assistant and the metrics, however the path is written", async () => {
@@ -266,6 +278,85 @@ describe("drift", () => {
   });
 });
 
+describe("the certificate", () => {
+  const served = async () => (await certificateOf(uri())).fingerprint256;
+  const file = "/etc/mlflow-vps/server.pem";
+
+  it("is for the address, by an authority that the client is told of, and by no other", async () => {
+    const certificate = await certificateOf(uri());
+    expect(certificate.subjectaltname).toBe(`IP Address:${guest.address}`);
+    expect(deployment.outputs.clientEnv).toMatch(/^MLFLOW_TRACKING_SERVER_CERT_PATH=/m);
+    await expect(certificateOf(uri(), rootCertificates.join("\n"))).rejects.toThrow(/unable to verify/);
+  });
+
+  it("is the way in: plain HTTP is sent on to it", async () => {
+    const { status, headers } = await send(`http://${guest.address}/api/2.0/mlflow/x?y=z`);
+    expect([status, headers.location]).toEqual([308, `${uri()}/api/2.0/mlflow/x?y=z`]);
+    expect(headers["strict-transport-security"]).toBeUndefined(); // browsers know no authority of ours
+  });
+
+  it("is healed when it was changed, and its key is for root only", async () => {
+    const before = await served();
+    expect(await guest.run(`stat -c '%U:%G %a' ${file}`)).toBe("root:root 600");
+    await guest.run(`openssl req -x509 -newkey rsa:2048 -nodes -subj /CN=evil -keyout /root/k -out /root/c 2>/dev/null
+      cat /root/k /root/c >${file}; chmod 644 ${file}; systemctl reload nginx`);
+    const lines = await deployment.drift();
+    expect(lines).toContain(`${file} has mode 644, not 600`);
+    expect(lines).toContain(`${file} was changed`);
+    await deployment.up();
+    expect(await deployment.drift()).toEqual([]);
+    expect(await served()).toBe(before);
+  });
+
+  it("is renewed without a failed request, and so is the authority's place taken by a provided one", async () => {
+    const before = await served();
+    const provided = makeCertificate(`IP:${guest.address}`, 30, true);
+    const load = new Load({
+      uri: uri(),
+      user: "ada",
+      password: password("ada"),
+      options: { ca: [deployment.outputs.caCertificate, provided.certificate] },
+    });
+    await load.start();
+    // The stand-in for the engine makes anew what it does not have, as the engine does near the end of a certificate.
+    deployment.forget("mlflow-authority-server-certificate");
+    await deployment.up();
+    const renewed = await served();
+    expect(renewed).not.toBe(before);
+
+    deployment.config = {
+      ...deployment.config,
+      "tls.mode": "provided",
+      "tls.certificate": provided.certificate,
+      "tls.privateKey": provided.key,
+    };
+    await deployment.up();
+    expect(await served()).not.toBe(renewed);
+    expect(await deployment.drift()).toEqual([]);
+
+    deployment.config = { ...deployment.config, "tls.mode": undefined };
+    await deployment.up();
+    expect(await served()).toBe(renewed);
+    const { perSecond, failed } = await load.stop();
+    expect(failed).toEqual([]);
+    expect(perSecond).toBeGreaterThan(20);
+    expect(await deployment.drift()).toEqual([]);
+  });
+
+  it("is for a domain too, when there is one, and clients that know the authority go on", async () => {
+    const { caCertificate } = deployment.outputs;
+    deployment.config = { ...deployment.config, domain: "mlflow.test" };
+    await deployment.up();
+    expect(deployment.outputs.trackingUri).toBe("https://mlflow.test");
+    expect(deployment.outputs.caCertificate).toBe(caCertificate);
+    expect((await certificateOf(`https://${guest.address}`)).subjectaltname).toBe(
+      `DNS:mlflow.test, IP Address:${guest.address}`,
+    );
+    deployment.config = { ...deployment.config, domain: undefined };
+    await deployment.up();
+  });
+});
+
 describe("another site on the same nginx", () => {
   it("stays as it is", async () => {
     await guest.run(
@@ -337,9 +428,9 @@ describe("rotation", () => {
 
 describe("settings", () => {
   it("reach the running service", async () => {
-    deployment.config = { ...deployment.config, "service.workers": 2, "proxy.port": 8080 };
+    deployment.config = { ...deployment.config, "service.workers": 2, "proxy.port": 8443 };
     await deployment.up();
-    expect(uri()).toBe(`http://${guest.address}:8080`);
+    expect(uri()).toBe(`https://${guest.address}:8443`);
     expect(await statusOf("ada", password("ada"))).toBe(200);
     expect((await searchExperiments(uri(), "ada", password("ada"), { Origin: uri() })).status).toBe(200);
     await expect(send(`http://${guest.address}:5000/`)).rejects.toThrow("ECONNREFUSED");

@@ -32,7 +32,7 @@ describe("a host that can not take the server", () => {
     expect(error).toMatch(
       /- \/opt has \d+ MB free, the server needs 2500 MB; make room or take a larger disk/,
     );
-    expect(error).toMatch(/- port 80 is taken by python3; stop that or set proxy\.port to a free port/);
+    expect(error).toMatch(/- port 80 is taken by python3; stop that or set proxy\.httpPort to a free port/);
     expect(await everything()).toBe("");
   });
 

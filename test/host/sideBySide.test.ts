@@ -3,7 +3,11 @@ import { client, Deployment, Guest, searchExperiments, send, until } from "./har
 
 /** Two environments from one checkout, on Debian 12 and on Debian 13, applied at the same time. */
 const staging = new Deployment(new Guest("test-staging"), { users: ["ada"] });
-const production = new Deployment(new Guest("test-production"), { users: ["ada"], "proxy.port": 8080 });
+const production = new Deployment(new Guest("test-production"), {
+  users: ["ada"],
+  "proxy.port": 8443,
+  "proxy.httpPort": 0,
+});
 
 beforeAll(async () => {
   await Promise.all([staging.guest.down(), production.guest.down()]);

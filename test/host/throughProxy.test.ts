@@ -1,9 +1,8 @@
 import { createHash } from "node:crypto";
-import { request } from "node:http";
 import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { Deployment, Guest, searchExperiments, send, until } from "./harness";
+import { Deployment, Guest, open, searchExperiments, send, until } from "./harness";
 
 /** What nginx must let through unharmed: large artifacts, web sockets, long requests. */
 const guest = new Guest("test-proxy");
@@ -52,7 +51,8 @@ describe("a large artifact", () => {
   it("streams in without filling memory, or the disk twice", async () => {
     const before = await usage();
     const upload = new Promise<number>((done, reject) => {
-      const outgoing = request(artifact(), { method: "PUT", auth: auth() }, (answer) => {
+      const outgoing = open(artifact(), { method: "PUT", auth: auth() });
+      outgoing.on("response", (answer) => {
         answer.resume();
         done(answer.statusCode ?? 0);
       });
@@ -79,9 +79,10 @@ describe("a large artifact", () => {
     const before = await usage();
     const hash = createHash("sha256");
     const download = new Promise<void>((done, reject) => {
-      request(artifact(), { auth: auth() }, (answer) => {
-        pipeline(answer, hash).then(done, reject);
-      })
+      open(artifact(), { auth: auth() })
+        .on("response", (answer) => {
+          pipeline(answer, hash).then(done, reject);
+        })
         .on("error", reject)
         .end();
     });
@@ -147,14 +148,14 @@ PYTHON`);
     const caller = guest.address.replace(/\.2$/, ".1");
     expect(body).toContain(`X-Forwarded-For: ${caller}\r\n`);
     expect(body).toContain(`X-Real-IP: ${caller}\r\n`);
-    expect(body).toContain("X-Forwarded-Proto: http\r\n");
+    expect(body).toContain("X-Forwarded-Proto: https\r\n");
     expect(body).toContain(`Host: ${guest.address}\r\n`);
     expect(body.toLowerCase()).not.toContain("authorization");
   });
 
   it("web sockets work", async () => {
     const echo = await new Promise<string>((done, reject) => {
-      const outgoing = request(`${deployment.outputs.trackingUri}/socket`, {
+      const outgoing = open(`${deployment.outputs.trackingUri}/socket`, {
         auth: auth(),
         headers: { Connection: "Upgrade", Upgrade: "websocket" },
       });
@@ -174,10 +175,11 @@ PYTHON`);
 
   it("a request that takes longer than a minute gets its answer", async () => {
     const answer = await new Promise<number>((done, reject) => {
-      request(`${deployment.outputs.trackingUri}/slow`, { auth: auth() }, (incoming) => {
-        incoming.resume();
-        done(incoming.statusCode ?? 0);
-      })
+      open(`${deployment.outputs.trackingUri}/slow`, { auth: auth() })
+        .on("response", (incoming) => {
+          incoming.resume();
+          done(incoming.statusCode ?? 0);
+        })
         .on("error", reject)
         .end();
     });

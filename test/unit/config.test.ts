@@ -6,6 +6,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from "vite
 import { type Config, keys, parseConfig, required } from "../../components/config";
 import { supportedVersions } from "../../components/runtime/runtime";
 import type { Connection } from "../../components/step/ssh";
+import { makeCertificate } from "../certificate";
 import { ecdsaHostKey, encryptedLoginKey, hostKey, loginKey, otherHostKey, passphrase, pinned } from "./keys";
 import { runProgram, settled } from "./mocks";
 
@@ -19,6 +20,15 @@ const least: Raw = {
   "host.privateKey": loginKey.private,
 };
 
+const server = makeCertificate("IP:192.0.2.10,DNS:mlflow.example.org");
+const otherServer = makeCertificate("IP:192.0.2.10");
+const provided: Raw = {
+  ...least,
+  "tls.mode": "provided",
+  "tls.certificate": server.certificate,
+  "tls.privateKey": server.key,
+};
+
 let directory: string;
 beforeAll(() => {
   directory = mkdtempSync(join(tmpdir(), "mlflow-vps-config-"));
@@ -27,6 +37,8 @@ beforeAll(() => {
   writeFileSync(join(directory, "keys/id_ed25519"), loginKey.private);
   writeFileSync(join(directory, "keys/encrypted"), encryptedLoginKey.private);
   writeFileSync(join(directory, "keys/empty"), "");
+  writeFileSync(join(directory, "keys/server.crt"), server.certificate);
+  writeFileSync(join(directory, "keys/server.key"), server.key);
   mkdirSync(join(directory, "home/.ssh"), { recursive: true });
   writeFileSync(join(directory, "home/.ssh/id_ed25519"), loginKey.private);
   writeFileSync(join(directory, "home/host_key.pub"), hostKey.public);
@@ -78,6 +90,13 @@ const wholeNumber = (lowest: number, highest: number) => ({
   ] as const,
   wrong: [String(lowest - 1), String(highest + 1), "-1", "1.5", "1e3", "0x10", " 7", "seven", "true", "[7]"],
 });
+const yesOrNo = {
+  right: [
+    ["true", true],
+    ["false", false],
+  ] as const,
+  wrong: ["yes", "no", "1", "0", "TRUE", "null", "[]"],
+};
 const path = (raw: string) => new RegExp(`${raw.replace(/[.]/g, "\\.")} can not be read \\(\\S`);
 
 const table: Readonly<Record<string, Case>> = {
@@ -227,7 +246,78 @@ const table: Readonly<Record<string, Case>> = {
     pick: ({ jobs }) => jobs,
   },
   "service.port": { ...wholeNumber(1024, 65535), pick: ({ servicePort }) => servicePort },
-  "proxy.port": { ...wholeNumber(1, 65535), pick: ({ proxyPort }) => proxyPort },
+  "tls.mode": {
+    beside: { ...provided, domain: "mlflow.example.org", "tls.allowPlainHttp": "true" },
+    right: [
+      ["auto", "acme"],
+      ["selfSigned", "selfSigned"],
+      ["acme", "acme"],
+      ["provided", "provided"],
+      ["none", "none"],
+    ],
+    wrong: ["selfsigned", "letsencrypt", "true", "off", "https", "[]"],
+    pick: ({ tls }) => tls.mode,
+  },
+  "tls.allowPlainHttp": {
+    // That it allows plain HTTP is told below.
+    right: yesOrNo.right.map(([raw]) => [raw, "selfSigned"] as const),
+    wrong: yesOrNo.wrong,
+    pick: ({ tls }) => tls.mode,
+  },
+  "tls.email": {
+    beside: { ...least, domain: "mlflow.example.org" },
+    right: [["ada@example.org", "ada@example.org"]],
+    wrong: ["ada", "ada@example", "@example.org", "a b@example.org"],
+    pick: ({ tls }) => (tls.mode === "acme" ? tls.email : "not used"),
+  },
+  "tls.acmeDirectory": {
+    beside: { ...least, domain: "mlflow.example.org" },
+    right: ["https://acme.example.org/directory", "https://192.0.2.1:14000/dir"].map((it) => [it, it]),
+    wrong: ["http://acme.example.org/directory", "acme.example.org", "https://a b/", "https://a/$(id)"],
+    pick: ({ tls }) => (tls.mode === "acme" ? tls.directory : "not used"),
+  },
+  "tls.certificate": {
+    beside: provided,
+    right: [[server.certificate, "provided"]],
+    wrong: ["hunter2", "-----BEGIN CERTIFICATE-----\nhunter2\n-----END CERTIFICATE-----"],
+    pick: ({ tls }) => tls.mode,
+    message: () => "tls.certificate: is not a certificate in PEM, the chain to its authority after it",
+  },
+  "tls.certificateFile": {
+    beside: without(provided, "tls.certificate"),
+    right: [["keys/server.crt", "provided"]],
+    wrong: ["keys/missing.crt", "keys"],
+    pick: ({ tls }) => tls.mode,
+    message: path,
+  },
+  "tls.privateKey": {
+    beside: provided,
+    right: [[server.key, "provided"]],
+    wrong: ["hunter2", "-----BEGIN PRIVATE KEY-----\nhunter2\n-----END PRIVATE KEY-----"],
+    pick: ({ tls }) => tls.mode,
+    message: () => "tls.privateKey: is not the certificate's private key in PEM, without a passphrase",
+  },
+  "tls.privateKeyFile": {
+    beside: without(provided, "tls.privateKey"),
+    right: [["keys/server.key", "provided"]],
+    wrong: ["keys/missing.key", "keys"],
+    pick: ({ tls }) => tls.mode,
+    message: path,
+  },
+  "proxy.port": {
+    ...wholeNumber(1, 65535),
+    right: [...wholeNumber(1, 65535).right, ["auto", 443]],
+    pick: ({ proxyPort }) => proxyPort,
+  },
+  "proxy.httpPort": {
+    ...wholeNumber(0, 65535),
+    right: [
+      ["65535", 65535],
+      ["80", 80],
+      ["0", undefined],
+    ],
+    pick: ({ httpPort }) => httpPort,
+  },
   "database.name": {
     right: ["mlflow", "tracking_2", "a", "a".repeat(63)].map((it) => [it, it]),
     wrong: [
@@ -268,14 +358,7 @@ const table: Readonly<Record<string, Case>> = {
     ],
     pick: ({ artifactsDirectory }) => artifactsDirectory,
   },
-  "data.deleteOnDestroy": {
-    right: [
-      ["true", true],
-      ["false", false],
-    ],
-    wrong: ["yes", "no", "1", "0", "TRUE", "null", "[]"],
-    pick: ({ deleteData }) => deleteData,
-  },
+  "data.deleteOnDestroy": { ...yesOrNo, pick: ({ deleteData }) => deleteData },
   "rotation.database": { ...wholeNumber(1, 999_999), pick: ({ databaseRotation }) => databaseRotation },
 };
 
@@ -331,12 +414,14 @@ describe("each key", () => {
     const { connection: _, ...config } = parse(least);
     expect(config).toEqual({
       address: "192.0.2.10",
+      tls: { mode: "selfSigned" },
       users: [{ name: "mlflow", rotation: 1 }],
       mlflowVersion: "3.17.2",
       workers: "auto",
       jobs: "auto",
       servicePort: 5000,
-      proxyPort: 80,
+      proxyPort: 443,
+      httpPort: 80,
       databaseName: "mlflow",
       databasePort: 5432,
       databaseRotation: 1,
@@ -419,6 +504,7 @@ describe("a wrong config", () => {
 
   test.each([
     ["proxy.port", "service.port", 8080],
+    ["proxy.httpPort", "service.port", 8080],
     ["database.port", "service.port", 5432],
     ["host.port", "proxy.port", 22],
     ["database.port", "proxy.port", 5432],
@@ -443,9 +529,12 @@ describe("secrets", () => {
     ["host.privateKey", `${marker} is no key`],
     ["host.privateKey", loginKey.private.slice(0, 200)],
     ["host.privateKeyPassphrase", marker],
+    ["tls.privateKey", `-----BEGIN PRIVATE KEY-----\n${marker}`],
   ])("in a wrong %s are not repeated in the message", (name, value) => {
     const message = refusal({
       ...least,
+      "tls.mode": "provided",
+      "tls.certificate": server.certificate,
       "host.privateKey": encryptedLoginKey.private,
       "proxy.port": "wrong too",
       [name]: value,
@@ -471,6 +560,90 @@ describe("secrets", () => {
   test("make the connection secret as a whole", async () => {
     const { isSecret } = await import("@pulumi/pulumi");
     expect(await isSecret(parse(least).connection)).toBe(true);
+  });
+});
+
+describe("where the certificate comes from", () => {
+  const mode = (raw: Raw) => parse({ ...least, ...raw }).tls.mode;
+
+  test.each(["mlflow.example.org", "a.b", "mlflow.my-lab.de"])(
+    "is a public authority for the public domain %s",
+    (domain) => expect(mode({ domain })).toBe("acme"),
+  );
+
+  test.each(["mlflow", "mlflow.local", "mlflow.lan", "mlflow.internal", "a.home.arpa", "mlflow.example"])(
+    "is an authority of the stack's own for %s, which no public one would sign",
+    (domain) => expect(mode({ domain })).toBe("selfSigned"),
+  );
+
+  test("is an authority of the stack's own for an address or a host's name without a domain", () => {
+    expect(mode({})).toBe("selfSigned");
+    expect(mode({ "host.address": "vps.example.org" })).toBe("selfSigned");
+  });
+
+  test("can not be nowhere without saying so", () => {
+    expect(problems(refusal({ ...least, "tls.mode": "none" }))).toEqual([
+      expect.stringMatching(/^tls\.mode: none is given, which sends passwords .* tls\.allowPlainHttp: true/),
+    ]);
+    const plain = parse({ ...least, "tls.mode": "none", "tls.allowPlainHttp": "true" });
+    expect([plain.proxyPort, plain.httpPort]).toEqual([80, undefined]);
+  });
+
+  test("can not be a public authority without a domain, or without a port where it looks", () => {
+    expect(problems(refusal({ ...least, "tls.mode": "acme" }))).toEqual([expect.stringMatching(/domain/)]);
+    const closed = { ...least, domain: "mlflow.example.org", "proxy.httpPort": "0" };
+    expect(problems(refusal(closed))).toEqual([expect.stringMatching(/^proxy\.httpPort: 0 is given/)]);
+  });
+
+  test("leaves port 80 to whoever wants it, when plain HTTP is not sent on", () => {
+    expect(parse({ ...least, "proxy.httpPort": "0", "service.port": "8080" }).httpPort).toBeUndefined();
+    expect(problems(refusal({ ...least, "proxy.port": "80" }))).toEqual([
+      "proxy.httpPort: 80 is given for proxy.port too; allowed is a port of its own",
+    ]);
+  });
+});
+
+describe("a provided certificate", () => {
+  test("is secret together with its key", async () => {
+    const { isSecret } = await import("@pulumi/pulumi");
+    const { tls } = parse(provided);
+    expect(tls.mode === "provided" && (await isSecret(tls.pem))).toBe(true);
+    expect(tls.mode === "provided" && (await settled(tls.pem))).toBe(
+      `${server.key.trim()}\n${server.certificate.trim()}`,
+    );
+  });
+
+  test.each([
+    ["with another key", { "tls.privateKey": otherServer.key }, /^tls\.privateKey: does not belong to/],
+    [
+      "for another name",
+      { domain: "other.example.org" },
+      /^tls\.certificate: is for .*example\.org.*; allowed is one for other\.example\.org$/,
+    ],
+    ["without its key", { "tls.privateKey": "" }, /^tls\.privateKey: nothing is given/],
+    ["that is missing", { "tls.certificate": "" }, /^tls\.certificate: nothing is given/],
+  ])("%s is refused", (_, change, expected) => {
+    expect(problems(refusal({ ...provided, ...change }))).toEqual([expect.stringMatching(expected)]);
+  });
+
+  test("that has ended is refused", () => {
+    vi.useFakeTimers({ now: Date.now() + 40 * 24 * 3600 * 1000, toFake: ["Date"] });
+    try {
+      expect(problems(refusal(provided))).toEqual([
+        expect.stringMatching(/^tls\.certificate: has ended on /),
+      ]);
+    } finally {
+      vi.useRealTimers();
+    }
+  });
+
+  test("brings the authority that clients must trust, when that is in the chain", () => {
+    const { certificate, key } = makeCertificate("IP:192.0.2.10", 30, true);
+    const { tls } = parse({ ...provided, "tls.certificate": certificate, "tls.privateKey": key });
+    const [leaf, root] = certificate.split(/(?<=-----END CERTIFICATE-----\n)/);
+    expect(tls.mode === "provided" && tls.authority).toBe(root);
+    const alone = parse({ ...provided, "tls.certificate": leaf ?? "", "tls.privateKey": key }).tls;
+    expect(alone.mode === "provided" && alone.authority).toBeUndefined();
   });
 });
 
@@ -557,7 +730,7 @@ describe("keys that were set with --path", () => {
     const config = parse({
       ...least,
       "proxy.port": "8080",
-      proxy: '{"port":80}',
+      proxy: '{"port":"auto"}',
       host: '{"hostKey":"","hostKeyFile":"","privateKeyPassphrase":""}',
       domain: "",
     });

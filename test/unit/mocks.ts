@@ -52,7 +52,9 @@ export const fullConfig: Readonly<Record<string, string>> = {
   "service.workers": "2",
   "service.jobs": "false",
   "service.port": "5001",
-  "proxy.port": "8080",
+  "tls.mode": "selfSigned",
+  "proxy.port": "8443",
+  "proxy.httpPort": "8080",
   "database.name": "tracking",
   "database.port": "5433",
   "artifacts.directory": "/srv/mlflow/artifacts",
@@ -67,6 +69,9 @@ export function generatedPassword(name: string, keepers: unknown): string {
     .digest("hex")
     .slice(0, 32);
 }
+
+/** What tls.PrivateKey generates under mocks. */
+export const generatedKey = (name: string) => `PRIVATE KEY of ${name}\n`;
 
 /** The generation that probes have under mocks. */
 export const generation = 7;
@@ -178,6 +183,13 @@ function outputsOf({ type, name, inputs }: Registered): Record<string, unknown> 
       return { drift: [], generation };
     case commandType:
       return { stdout: "", stderr: "" };
+    case "tls:index/privateKey:PrivateKey":
+      return { privateKeyPem: pulumi.secret(generatedKey(name)) };
+    case "tls:index/certRequest:CertRequest":
+      return { certRequestPem: `REQUEST of ${name}` };
+    case "tls:index/selfSignedCert:SelfSignedCert":
+    case "tls:index/locallySignedCert:LocallySignedCert":
+      return { certPem: `CERTIFICATE of ${name}\n` };
     default:
       if (type.startsWith("mlflow:")) {
         return {};

@@ -1,8 +1,10 @@
 import { beforeAll, describe, expect, test } from "vitest";
+import { makeCertificate } from "../certificate";
 import { loginKey, passphrase } from "./keys";
 import {
   commandType,
   fullConfig,
+  generatedKey,
   generatedPassword,
   generation,
   passwordType,
@@ -19,8 +21,9 @@ const order: Readonly<Record<string, readonly string[]>> = {
   "packages-servers": ["packages-python"],
   runtime: ["packages-python"],
   database: ["packages-servers"],
+  certificate: ["packages-servers"],
   service: ["runtime", "database"],
-  proxy: ["service"],
+  proxy: ["service", "certificate"],
 };
 const steps = Object.keys(order);
 const text = (value: unknown) => String(value);
@@ -55,6 +58,8 @@ describe("the resources", () => {
     expect(lines.sort()).toMatchInlineSnapshot(`
       [
         "- > mlflow: mlflow:index:MlflowServer",
+        "mlflow > mlflow-authority: mlflow:certificate:Authority",
+        "mlflow > mlflow-certificate: mlflow:certificate:Certificate",
         "mlflow > mlflow-database-password: random:index/randomPassword:RandomPassword",
         "mlflow > mlflow-database: mlflow:database:Database",
         "mlflow > mlflow-encryption-passphrase: random:index/randomPassword:RandomPassword",
@@ -66,6 +71,13 @@ describe("the resources", () => {
         "mlflow > mlflow-service: mlflow:service:Service",
         "mlflow > mlflow-user-ada: random:index/randomPassword:RandomPassword",
         "mlflow > mlflow-user-grace: random:index/randomPassword:RandomPassword",
+        "mlflow-authority > mlflow-authority-certificate: tls:index/selfSignedCert:SelfSignedCert",
+        "mlflow-authority > mlflow-authority-key: tls:index/privateKey:PrivateKey",
+        "mlflow-authority > mlflow-authority-server-certificate: tls:index/locallySignedCert:LocallySignedCert",
+        "mlflow-authority > mlflow-authority-server-key: tls:index/privateKey:PrivateKey",
+        "mlflow-authority > mlflow-authority-server-request: tls:index/certRequest:CertRequest",
+        "mlflow-certificate > mlflow-certificate-command: command:remote:Command",
+        "mlflow-certificate > mlflow-certificate-probe: pulumi-nodejs:dynamic/mlflow:Probe",
         "mlflow-database > mlflow-database-command: command:remote:Command",
         "mlflow-database > mlflow-database-probe: pulumi-nodejs:dynamic/mlflow:Probe",
         "mlflow-packages-python > mlflow-packages-python-command: command:remote:Command",
@@ -168,27 +180,30 @@ describe("a step's command", () => {
       lines.map((line) => text(line).replace(/(3\.17\.2)-[0-9a-f]{8}/g, "$1-LOCK")),
     ).toMatchInlineSnapshot(`
       [
-        "bash -s check # preflight {"systems":["debian-12","debian-13","ubuntu-22.04","ubuntu-24.04"],"memoryNeeded":900,"roomNeeded":2500,"roomRunning":500,"release":"/opt/mlflow/releases/3.17.2-LOCK","artifacts":"/srv/mlflow/artifacts","proxyPort":8080,"servicePort":5001,"databasePort":5433}",
-        "bash -s apply # preflight {"systems":["debian-12","debian-13","ubuntu-22.04","ubuntu-24.04"],"memoryNeeded":900,"roomNeeded":2500,"roomRunning":500,"release":"/opt/mlflow/releases/3.17.2-LOCK","artifacts":"/srv/mlflow/artifacts","proxyPort":8080,"servicePort":5001,"databasePort":5433}",
-        "bash -s remove # preflight {"systems":["debian-12","debian-13","ubuntu-22.04","ubuntu-24.04"],"memoryNeeded":900,"roomNeeded":2500,"roomRunning":500,"release":"/opt/mlflow/releases/3.17.2-LOCK","artifacts":"/srv/mlflow/artifacts","proxyPort":8080,"servicePort":5001,"databasePort":5433}",
+        "bash -s check # preflight {"systems":["debian-12","debian-13","ubuntu-22.04","ubuntu-24.04"],"memoryNeeded":900,"roomNeeded":2500,"roomRunning":500,"release":"/opt/mlflow/releases/3.17.2-LOCK","artifacts":"/srv/mlflow/artifacts","proxyPort":8443,"httpPort":8080,"servicePort":5001,"databasePort":5433}",
+        "bash -s apply # preflight {"systems":["debian-12","debian-13","ubuntu-22.04","ubuntu-24.04"],"memoryNeeded":900,"roomNeeded":2500,"roomRunning":500,"release":"/opt/mlflow/releases/3.17.2-LOCK","artifacts":"/srv/mlflow/artifacts","proxyPort":8443,"httpPort":8080,"servicePort":5001,"databasePort":5433}",
+        "bash -s remove # preflight {"systems":["debian-12","debian-13","ubuntu-22.04","ubuntu-24.04"],"memoryNeeded":900,"roomNeeded":2500,"roomRunning":500,"release":"/opt/mlflow/releases/3.17.2-LOCK","artifacts":"/srv/mlflow/artifacts","proxyPort":8443,"httpPort":8080,"servicePort":5001,"databasePort":5433}",
         "sudo -n bash -s check # packages-python {"packages":["python3","python3-venv","ca-certificates"]}",
         "sudo -n bash -s apply # packages-python {"packages":["python3","python3-venv","ca-certificates"]}",
         "sudo -n bash -s remove # packages-python {"packages":["python3","python3-venv","ca-certificates"]}",
-        "sudo -n bash -s check # packages-servers {"packages":["postgresql","nginx","curl","logrotate","openssl"]}",
-        "sudo -n bash -s apply # packages-servers {"packages":["postgresql","nginx","curl","logrotate","openssl"]}",
-        "sudo -n bash -s remove # packages-servers {"packages":["postgresql","nginx","curl","logrotate","openssl"]}",
+        "sudo -n bash -s check # packages-servers {"packages":["postgresql","nginx","libnginx-mod-http-lua","curl","logrotate","openssl"]}",
+        "sudo -n bash -s apply # packages-servers {"packages":["postgresql","nginx","libnginx-mod-http-lua","curl","logrotate","openssl"]}",
+        "sudo -n bash -s remove # packages-servers {"packages":["postgresql","nginx","libnginx-mod-http-lua","curl","logrotate","openssl"]}",
         "sudo -n bash -s check # runtime {"version":"3.17.2","release":"/opt/mlflow/releases/3.17.2-LOCK"}",
         "sudo -n bash -s apply # runtime {"version":"3.17.2","release":"/opt/mlflow/releases/3.17.2-LOCK"}",
         "sudo -n bash -s remove # runtime {"version":"3.17.2","release":"/opt/mlflow/releases/3.17.2-LOCK"}",
         "sudo -n bash -s check # database {"database":"tracking","role":"tracking","port":5433,"account":"mlflow","passwordFile":"/etc/mlflow-vps/pgpass","deleteData":false}",
         "sudo -n bash -s apply # database {"database":"tracking","role":"tracking","port":5433,"account":"mlflow","passwordFile":"/etc/mlflow-vps/pgpass","deleteData":false}",
         "sudo -n bash -s remove # database {"database":"tracking","role":"tracking","port":5433,"account":"mlflow","passwordFile":"/etc/mlflow-vps/pgpass","deleteData":false}",
+        "sudo -n bash -s check # certificate {"names":["mlflow.example.org","192.0.2.10"],"daysNeeded":14}",
+        "sudo -n bash -s apply # certificate {"names":["mlflow.example.org","192.0.2.10"],"daysNeeded":14}",
+        "sudo -n bash -s remove # certificate {"names":["mlflow.example.org","192.0.2.10"],"daysNeeded":14}",
         "sudo -n bash -s check # service {"version":"3.17.2","release":"/opt/mlflow/releases/3.17.2-LOCK","port":5001,"artifacts":"/srv/mlflow/artifacts","workers":2,"jobs":false,"deleteData":false}",
         "sudo -n bash -s apply # service {"version":"3.17.2","release":"/opt/mlflow/releases/3.17.2-LOCK","port":5001,"artifacts":"/srv/mlflow/artifacts","workers":2,"jobs":false,"deleteData":false}",
         "sudo -n bash -s remove # service {"version":"3.17.2","release":"/opt/mlflow/releases/3.17.2-LOCK","port":5001,"artifacts":"/srv/mlflow/artifacts","workers":2,"jobs":false,"deleteData":false}",
-        "sudo -n bash -s check # proxy {"names":["mlflow.example.org","192.0.2.10"],"port":8080}",
-        "sudo -n bash -s apply # proxy {"names":["mlflow.example.org","192.0.2.10"],"port":8080}",
-        "sudo -n bash -s remove # proxy {"names":["mlflow.example.org","192.0.2.10"],"port":8080}",
+        "sudo -n bash -s check # proxy {"names":["mlflow.example.org","192.0.2.10"],"port":8443,"secure":true,"httpPort":8080}",
+        "sudo -n bash -s apply # proxy {"names":["mlflow.example.org","192.0.2.10"],"port":8443,"secure":true,"httpPort":8080}",
+        "sudo -n bash -s remove # proxy {"names":["mlflow.example.org","192.0.2.10"],"port":8443,"secure":true,"httpPort":8080}",
       ]
     `);
   });
@@ -284,6 +299,7 @@ describe("secrets", () => {
       trackingUri: false,
       users: true,
       clientEnv: true,
+      caCertificate: false,
       mlflowVersion: false,
       artifactsDirectory: false,
       databaseName: false,
@@ -317,6 +333,115 @@ describe("secrets", () => {
       ["mlflow-user-ada", "mlflow-proxy-command"],
       ["mlflow-user-grace", "mlflow-proxy-command"],
     ]);
+  });
+});
+
+describe("the server's certificate", () => {
+  const server = makeCertificate("DNS:mlflow.example.org");
+  const modes: Readonly<Record<string, Readonly<Record<string, string>>>> = {
+    selfSigned: {},
+    acme: { "tls.mode": "acme", "tls.email": "ada@example.org" },
+    provided: {
+      "tls.mode": "provided",
+      "tls.certificate": server.certificate,
+      "tls.privateKey": server.key,
+    },
+    none: { "tls.mode": "none", "tls.allowPlainHttp": "true" },
+  };
+  const inMode = (mode: string) => runProgram({ ...fullConfig, ...modes[mode] });
+  const stdin = (of: Run, step: string) => text(of.find(commandType, `mlflow-${step}-command`).inputs.stdin);
+  const tlsResources = (of: Run) => of.resources.filter(({ type }) => type.startsWith("tls:"));
+
+  test("of the stack's own authority is for all names, and renewed before it ends", () => {
+    const [request] = run.ofType("tls:index/certRequest:CertRequest");
+    expect(request?.inputs).toMatchObject({
+      dnsNames: ["mlflow.example.org"],
+      ipAddresses: ["192.0.2.10"],
+    });
+    const [certificate] = run.ofType("tls:index/locallySignedCert:LocallySignedCert");
+    const { validityPeriodHours, earlyRenewalHours } = certificate?.inputs ?? {};
+    expect(Number(validityPeriodHours) / 24).toBeLessThan(398); // what Apple's systems accept at most
+    expect(Number(earlyRenewalHours) / 24).toBeGreaterThanOrEqual(30);
+    expect(Number(earlyRenewalHours)).toBeLessThan(Number(validityPeriodHours));
+    const [authority] = run.ofType("tls:index/selfSignedCert:SelfSignedCert");
+    expect(authority?.inputs.isCaCertificate).toBe(true);
+    expect(Number(authority?.inputs.earlyRenewalHours)).toBeGreaterThan(Number(validityPeriodHours));
+  });
+
+  test("reaches the host with its key, which is secret wherever it stands", () => {
+    const key = generatedKey("mlflow-authority-server-key");
+    expect(stdin(run, "certificate")).toContain(key.trim());
+    for (const resource of run.resources) {
+      for (const open of openTexts(resource)) {
+        expect(open).not.toContain("PRIVATE KEY");
+      }
+      expect(JSON.stringify(resource.inputs).includes(key.trim()), resource.name).toBe(
+        ["certificate-probe", "certificate-command", "authority-server-request"].includes(
+          resource.name.replace("mlflow-", ""),
+        ),
+      );
+    }
+  });
+
+  test("does not change with the authority's name, which clients trust", async () => {
+    const other = await runProgram({ ...fullConfig, domain: "other.example.org" });
+    const authority = (of: Run) =>
+      of.find("tls:index/selfSignedCert:SelfSignedCert", "mlflow-authority-certificate");
+    expect(authority(other)).toEqual(authority(run));
+  });
+
+  test("of a public authority is got after the proxy runs, which needs a certificate to start", async () => {
+    const acme = await inMode("acme");
+    expect(tlsResources(acme)).toEqual([]);
+    const component = acme.resources.find(({ name }) => name === "mlflow-acme");
+    expect(component?.dependencies).toContain("mlflow-proxy-command");
+    expect(stdin(acme, "certificate")).toContain("declare -r pem=''");
+    expect(stdin(acme, "acme")).toContain("declare -r email='ada@example.org'");
+    expect(text(acme.find(commandType, "mlflow-packages-servers-command").inputs.create)).toContain(
+      "certbot",
+    );
+    expect(stdin(acme, "proxy")).toContain("location /.well-known/acme-challenge/");
+    expect(acme.outputs.caCertificate?.value).toBe("");
+    expect(acme.outputs.clientEnv?.value).not.toContain("CERT_PATH");
+  });
+
+  test("that is provided is the one on the host", async () => {
+    const provided = await inMode("provided");
+    expect(tlsResources(provided)).toEqual([]);
+    expect(stdin(provided, "certificate")).toContain(server.certificate.trim());
+    expect(stdin(provided, "certificate")).toContain(server.key.trim());
+    expect(provided.outputs.caCertificate?.value).toBe(server.certificate); // it signed itself
+    for (const resource of provided.resources) {
+      for (const open of openTexts(resource)) {
+        expect(open).not.toContain("PRIVATE KEY");
+      }
+    }
+  });
+
+  test("is none where plain HTTP is allowed", async () => {
+    const none = await inMode("none");
+    expect(
+      none.resources.map(({ name }) => name).filter((name) => /certificate|authority|acme/.test(name)),
+    ).toEqual([]);
+    expect(stdin(none, "proxy")).not.toContain("ssl_certificate /etc");
+    expect(none.outputs.clientEnv?.value).not.toContain("CERT_PATH");
+  });
+
+  test("brings strict transport only where a browser knows its authority", async () => {
+    const strict: Record<string, boolean> = {};
+    for (const mode of Object.keys(modes)) {
+      strict[mode] = stdin(await inMode(mode), "proxy").includes("Strict-Transport");
+    }
+    expect(strict).toEqual({ selfSigned: false, acme: true, provided: true, none: false });
+  });
+
+  test("changes its mode without a restart of the service", async () => {
+    const usual = { "proxy.port": "auto", "proxy.httpPort": "80" };
+    const services = new Set<string>();
+    for (const change of Object.values(modes)) {
+      services.add(stdin(await runProgram({ ...fullConfig, ...usual, ...change }), "service"));
+    }
+    expect(services.size).toBe(1);
   });
 });
 
@@ -368,14 +493,17 @@ describe("the outputs", () => {
   test("say where the server is, what it is, and who may enter", () => {
     expect(Object.fromEntries(Object.entries(run.outputs).map(([name, { value }]) => [name, value]))).toEqual(
       {
-        trackingUri: "http://mlflow.example.org:8080",
+        trackingUri: "https://mlflow.example.org:8443",
         users: { ada: passwordOf("ada"), grace: passwordOf("grace") },
         clientEnv: [
-          "MLFLOW_TRACKING_URI=http://mlflow.example.org:8080",
+          "MLFLOW_TRACKING_URI=https://mlflow.example.org:8443",
           "MLFLOW_TRACKING_USERNAME=ada",
           `MLFLOW_TRACKING_PASSWORD=${passwordOf("ada")}`,
+          // biome-ignore lint/suspicious/noTemplateCurlyInString: a variable of the shell
+          "MLFLOW_TRACKING_SERVER_CERT_PATH=${PWD}/mlflow-ca.pem",
           "",
         ].join("\n"),
+        caCertificate: "CERTIFICATE of mlflow-authority-certificate\n",
         mlflowVersion: "3.17.2",
         artifactsDirectory: "/srv/mlflow/artifacts",
         databaseName: "tracking",
@@ -383,10 +511,12 @@ describe("the outputs", () => {
     );
   });
 
-  test("name the address where there is no domain, and no port where it is 80", async () => {
+  test("name the address where there is no domain, and no port where it is the usual one", async () => {
     const { domain: _, "proxy.port": __, ...config } = fullConfig;
     const { outputs } = await runProgram(config);
-    expect(outputs.trackingUri?.value).toBe("http://192.0.2.10");
+    expect(outputs.trackingUri?.value).toBe("https://192.0.2.10");
+    const plain = await runProgram({ ...config, "tls.mode": "none", "tls.allowPlainHttp": "true" });
+    expect(plain.outputs.trackingUri?.value).toBe("http://192.0.2.10");
   });
 });
 
@@ -408,7 +538,7 @@ describe("settings", () => {
     ["another number of workers", { "service.workers": "3" }, ["service"]],
     ["another version of MLflow", { "mlflow.version": "3.16.1" }, ["preflight", "runtime", "service"]],
     ["another user", { users: '["ada","grace","edsger"]' }, ["proxy"]],
-    ["another domain", { domain: "other.example.org" }, ["service", "proxy"]],
+    ["another domain", { domain: "other.example.org" }, ["certificate", "service", "proxy"]],
     ["a renewed database password", { "rotation.database": "2" }, ["database"]],
     ["a renewed user's password", { "rotation.users.ada": "2" }, ["proxy"]],
     ["leave to delete the data", { "data.deleteOnDestroy": "true" }, ["database", "service"]],

@@ -1,16 +1,20 @@
 import { describe, expect, test } from "vitest";
 import { passwordLine } from "../../components/database/database";
 import { renderClientEnv } from "../../components/mlflowServer";
-import { hostHeaders, origin, renderSite, urlHost } from "../../components/proxy/render";
+import { hostHeaders, origin, renderSite, type Site, urlHost } from "../../components/proxy/render";
 import { renderEnvironment, renderLogRotation, renderUnit, sizes } from "../../components/service/render";
 import { managed } from "../../components/step/script";
 
 const release = "/opt/mlflow/releases/3.17.2-0123abcd";
-const site = {
+const site: Site = {
   names: ["mlflow.example.org", "192.0.2.10"],
-  port: 80,
+  port: 443,
+  secure: true,
+  httpPort: 80,
   servicePort: 5000,
   usersFile: "/etc/users",
+  certificateFile: "/etc/server.pem",
+  strictTransport: false,
 };
 const environment = {
   storeUri: "postgresql+psycopg2://mlflow@127.0.0.1:5432/mlflow",
@@ -140,21 +144,87 @@ describe("the nginx site", () => {
           ''      '';
       }
 
+      # Pages of this server may send requests, pages from elsewhere may not; programs send no Origin.
+      map $http_origin $mlflow_vps_foreign {
+          default 1;
+          ''      0;
+          https://mlflow.example.org 0;
+          https://192.0.2.10 0;
+      }
+
       upstream mlflow_vps {
           server 127.0.0.1:5000;
           keepalive 16;
+      }
+
+      lua_shared_dict mlflow_vps_logins 1m;
+
+      # Only to names that are ours, whatever the Host header says.
+      map $host $mlflow_vps_origin {
+          default https://mlflow.example.org;
+          192.0.2.10 https://192.0.2.10;
       }
 
       server {
           listen 80;
           listen [::]:80;
           server_name mlflow.example.org 192.0.2.10;
+          server_tokens off;
+          client_header_timeout 15s;
+          location / { return 308 $mlflow_vps_origin$request_uri; }
+      }
+
+      server {
+          listen 443 ssl http2;
+          listen [::]:443 ssl http2;
+          # Key and certificate in one file, so that they can only change together. The rest is Mozilla's intermediate profile.
+          ssl_certificate /etc/server.pem;
+          ssl_certificate_key /etc/server.pem;
+          ssl_protocols TLSv1.2 TLSv1.3;
+          ssl_ciphers ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES256-GCM-SHA384:ECDHE-RSA-AES256-GCM-SHA384:ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305;
+          ssl_prefer_server_ciphers off;
+          ssl_session_cache shared:mlflow_vps_tls:2m;
+          ssl_session_timeout 1d;
+          ssl_session_tickets off;
+          server_name mlflow.example.org 192.0.2.10;
+          server_tokens off;
 
           auth_basic "MLflow";
           auth_basic_user_file /etc/users;
+          if ($mlflow_vps_foreign) { return 403; }
+
+          # 10 failed logins within 60 s shut their address out for 600 s, from every login. The host's own is exempt.
+          rewrite_by_lua_block {
+              local out = ngx.shared.mlflow_vps_logins:get("out " .. ngx.var.remote_addr)
+              if out and out > ngx.now() then
+                  -- Not 429: clients would wait for the end and say nothing.
+                  ngx.status = 403
+                  ngx.header["Content-Type"] = "text/plain"
+                  ngx.say("Too many failed logins from ", ngx.var.remote_addr, ": shut out for ", math.ceil(out - ngx.now()), " s.")
+                  return ngx.exit(403)
+              end
+          }
+          log_by_lua_block {
+              local logins, address = ngx.shared.mlflow_vps_logins, ngx.var.remote_addr
+              local failed = ngx.status == 401 and ngx.var.http_authorization and not ngx.var.upstream_status
+              if not failed or address == "127.0.0.1" or address == "::1" then return end
+              -- A ring of the failures before this one: where its oldest is still there, this is one too many.
+              local slot = address .. " " .. logins:incr(address, 1, 0) % 9
+              if logins:get(slot) then
+                  logins:set("out " .. address, ngx.now() + 600, 600)
+                  ngx.log(ngx.WARN, "mlflow-vps: ", address, " is shut out for 600 s after 10 failed logins")
+              end
+              logins:set(slot, true, 60)
+          }
 
           # MLflow holds every other request in memory.
           client_max_body_size 64m;
+          large_client_header_buffers 4 8k;
+
+          # A client that is slow to say what it wants is not waited for.
+          client_header_timeout 15s;
+          client_body_timeout 60s;
+          send_timeout 60s;
 
           # Long requests: large artifacts, traces, searches over many runs.
           proxy_read_timeout 1h;
@@ -164,6 +234,20 @@ describe("the nginx site", () => {
           # metrics have no authentication of their own.
           location ~ ^/+(ajax-)?api/[0-9.]+/mlflow/assistant { return 404; }
           location ~ ^/+metrics { return 404; }
+
+          # Lets a shut-out address in again: asked for on the host itself, by a user with the password.
+          location = /mlflow-vps/let-in {
+              allow 127.0.0.1;
+              allow ::1;
+              deny all;
+              content_by_lua_block {
+                  local logins, address = ngx.shared.mlflow_vps_logins, ngx.var.arg_address or ""
+                  local out = logins:get("out " .. address)
+                  logins:delete("out " .. address)
+                  for slot = 0, 8 do logins:delete(address .. " " .. slot) end
+                  ngx.say(address, out and " may enter again" or " was not shut out")
+              }
+          }
 
           proxy_http_version 1.1;
           proxy_set_header Upgrade $http_upgrade;
@@ -200,56 +284,105 @@ describe("the nginx site", () => {
     `);
   });
 
-  /** What differs from the site above, line by line. */
-  const differences = (change: Partial<typeof site>) => {
-    const before = renderSite(site).split("\n");
-    const after = renderSite({ ...site, ...change }).split("\n");
-    expect(after).toHaveLength(before.length);
-    return after.filter((line, index) => line !== before[index]).map((line) => line.trim());
+  /** What differs from the site above, line by line: what goes and what comes. */
+  const differences = (change: Partial<Site>) => {
+    const lines = (text: string) => text.split("\n").map((line) => line.trim());
+    const [before, after] = [lines(renderSite(site)), lines(renderSite({ ...site, ...change }))];
+    return {
+      gone: before.filter((line) => !after.includes(line)),
+      come: after.filter((line) => !before.includes(line)),
+    };
   };
 
-  test("on another port listens there, on IPv4 and IPv6", () => {
-    expect(differences({ port: 8080 })).toEqual(["listen 8080;", "listen [::]:8080;"]);
+  test("on another port listens there, on IPv4 and IPv6, and sends plain HTTP there", () => {
+    expect(differences({ port: 8443 }).come).toEqual([
+      "https://mlflow.example.org:8443 0;",
+      "https://192.0.2.10:8443 0;",
+      "default https://mlflow.example.org:8443;",
+      "192.0.2.10 https://192.0.2.10:8443;",
+      "listen 8443 ssl http2;",
+      "listen [::]:8443 ssl http2;",
+    ]);
+  });
+
+  test("without TLS speaks HTTP on its one port, and has no certificate", () => {
+    const { gone, come } = differences({ secure: false, port: 80, httpPort: undefined });
+    expect(come).toEqual(["http://mlflow.example.org 0;", "http://192.0.2.10 0;"]);
+    expect(gone).toContain("ssl_certificate /etc/server.pem;");
+    expect(renderSite({ ...site, secure: false, port: 80 })).not.toMatch(/ssl|https/);
+  });
+
+  test("without a port for plain HTTP sends nothing on", () => {
+    expect(differences({ httpPort: undefined }).come).toEqual([]);
+    expect(renderSite({ ...site, httpPort: undefined })).not.toMatch(/listen 80|308/);
+  });
+
+  test("serves what a certificate authority asks for, on the port for plain HTTP only", () => {
+    expect(differences({ challengeDirectory: "/srv/acme" })).toEqual({
+      gone: [],
+      come: ["location /.well-known/acme-challenge/ { root /srv/acme; }"],
+    });
+    expect(renderSite({ ...site, challengeDirectory: "/srv/acme" }).match(/acme-challenge/g)).toHaveLength(1);
+  });
+
+  test("tells browsers to come by HTTPS only, where its name is a public one", () => {
+    expect(differences({ strictTransport: true })).toEqual({
+      gone: [],
+      come: ['add_header Strict-Transport-Security "max-age=31536000" always;'],
+    });
   });
 
   test("of an IPv6 address has it in brackets", () => {
-    expect(differences({ names: ["2001:db8::10"] })).toEqual(["server_name [2001:db8::10];"]);
+    expect(differences({ names: ["2001:db8::10"] }).come).toEqual([
+      "https://[2001:db8::10] 0;",
+      "default https://[2001:db8::10];",
+      "server_name [2001:db8::10];",
+      "server_name [2001:db8::10];",
+    ]);
   });
 
   test("leads to the service's port, and asks the users' file", () => {
-    expect(differences({ servicePort: 5001 })).toEqual(["server 127.0.0.1:5001;"]);
-    expect(differences({ usersFile: "/etc/others" })).toEqual(["auth_basic_user_file /etc/others;"]);
+    expect(differences({ servicePort: 5001 }).come).toEqual(["server 127.0.0.1:5001;"]);
+    expect(differences({ usersFile: "/etc/others" }).come).toEqual(["auth_basic_user_file /etc/others;"]);
   });
 
-  test("has no variable and no upstream that could meet another site's", () => {
-    const text = renderSite(site);
-    expect([...text.matchAll(/^(?:map \S+ \$|upstream )(\w+)/gm)].map(([, name]) => name)).toEqual([
-      "mlflow_vps_connection",
-      "mlflow_vps",
-    ]);
+  test("has no variable, zone or upstream that could meet another site's", () => {
+    const names = [
+      ...renderSite(site).matchAll(
+        /^ *(?:map \S+ \$|upstream |lua_shared_dict |ssl_session_cache shared:)(\w+)/gm,
+      ),
+    ].map(([, name]) => name);
+    expect(names).toHaveLength(6);
+    for (const name of names) {
+      expect(name).toMatch(/^mlflow_vps/);
+    }
   });
 });
 
 describe("the addresses of the server", () => {
   test.each([
-    ["mlflow.example.org", 80, "http://mlflow.example.org"],
-    ["mlflow.example.org", 8080, "http://mlflow.example.org:8080"],
-    ["192.0.2.10", 80, "http://192.0.2.10"],
-    ["2001:db8::10", 80, "http://[2001:db8::10]"],
-    ["2001:db8::10", 8080, "http://[2001:db8::10]:8080"],
-  ])("of %s on port %i are under %s, as a browser writes it", (name, port, expected) => {
-    expect(origin(name, port)).toBe(expected);
+    ["mlflow.example.org", 443, true, "https://mlflow.example.org"],
+    ["mlflow.example.org", 8443, true, "https://mlflow.example.org:8443"],
+    ["mlflow.example.org", 80, true, "https://mlflow.example.org:80"],
+    ["mlflow.example.org", 80, false, "http://mlflow.example.org"],
+    ["mlflow.example.org", 443, false, "http://mlflow.example.org:443"],
+    ["192.0.2.10", 80, false, "http://192.0.2.10"],
+    ["2001:db8::10", 443, true, "https://[2001:db8::10]"],
+    ["2001:db8::10", 8443, true, "https://[2001:db8::10]:8443"],
+  ])("of %s on port %i (TLS %s) are under %s, as a browser writes it", (name, port, secure, expected) => {
+    expect(origin(name, port, secure)).toBe(expected);
     expect(new URL(expected).origin).toBe(expected);
   });
 
   test("in a Host header may have the port or not", () => {
-    expect(hostHeaders(["mlflow.example.org", "2001:db8::10"], 8080)).toEqual([
+    expect(hostHeaders(["mlflow.example.org", "2001:db8::10"], [443, 8443])).toEqual([
       "mlflow.example.org",
-      "mlflow.example.org:8080",
+      "mlflow.example.org:443",
+      "mlflow.example.org:8443",
       "[2001:db8::10]",
-      "[2001:db8::10]:8080",
+      "[2001:db8::10]:443",
+      "[2001:db8::10]:8443",
     ]);
-    expect(hostHeaders(["vps"], 80)).toEqual(["vps", "vps:80"]);
   });
 
   test("have brackets around IPv6 only", () => {
@@ -258,13 +391,23 @@ describe("the addresses of the server", () => {
 });
 
 describe("the client's variables", () => {
+  const passwords = { ada: "PASSWORD-1", grace: "PASSWORD-2" };
+
   test("are those of the named user", () => {
-    expect(
-      renderClientEnv("http://vps:8080", "grace", { ada: "PASSWORD-1", grace: "PASSWORD-2" }),
-    ).toMatchInlineSnapshot(`
-      "MLFLOW_TRACKING_URI=http://vps:8080
+    expect(renderClientEnv("https://vps:8443", "grace", passwords, false)).toMatchInlineSnapshot(`
+      "MLFLOW_TRACKING_URI=https://vps:8443
       MLFLOW_TRACKING_USERNAME=grace
       MLFLOW_TRACKING_PASSWORD=PASSWORD-2
+      "
+    `);
+  });
+
+  test("say whom to trust, where the client can not know it", () => {
+    expect(renderClientEnv("https://vps:8443", "grace", passwords, true)).toMatchInlineSnapshot(`
+      "MLFLOW_TRACKING_URI=https://vps:8443
+      MLFLOW_TRACKING_USERNAME=grace
+      MLFLOW_TRACKING_PASSWORD=PASSWORD-2
+      MLFLOW_TRACKING_SERVER_CERT_PATH=\${PWD}/mlflow-ca.pem
       "
     `);
   });

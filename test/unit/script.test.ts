@@ -21,7 +21,7 @@ import {
   type Value,
   type Values,
 } from "../../components/step/script";
-import { probeType, type Registered, runProgram } from "./mocks";
+import { fullConfig, probeType, type Registered, runProgram } from "./mocks";
 
 interface Ended {
   readonly code: number | null;
@@ -85,7 +85,8 @@ const run = (action: Action, values: Values, body: string): Promise<Ended> =>
 /** The probes of the whole program, with the scripts of all steps. */
 let probes: Promise<Registered[]> | undefined;
 function probesOfTheProgram(): Promise<Registered[]> {
-  probes ??= runProgram().then((program) => program.ofType(probeType));
+  // With ACME, which the full config does not have.
+  probes ??= runProgram({ ...fullConfig, "tls.mode": "acme" }).then((program) => program.ofType(probeType));
   return probes;
 }
 
@@ -277,7 +278,7 @@ esac' DEBUG
     expect(existsSync(join(directory, "pwned"))).toBe(false);
 
     const all = await probesOfTheProgram();
-    expect(all).toHaveLength(7);
+    expect(all).toHaveLength(9);
     for (const { name, inputs } of all) {
       const script = String(inputs.script);
       const lastLine = script.trimEnd().lastIndexOf("\n") + 1;

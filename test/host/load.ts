@@ -1,0 +1,162 @@
+import { Agent as HttpAgent, type RequestOptions } from "node:http";
+import { Agent as HttpsAgent } from "node:https";
+import { setTimeout as pause } from "node:timers/promises";
+import { open } from "./harness";
+
+export interface LoadArgs {
+  readonly uri: string;
+  readonly user: string;
+  readonly password: string;
+  /** What Node's requests take on top: authorities to trust, another way from name to address. */
+  readonly options?: RequestOptions & { readonly ca?: string | readonly string[] };
+}
+
+export interface Report {
+  readonly sent: number;
+  readonly perSecond: number;
+  /** One line for each request without its answer: when, which, why. */
+  readonly failed: string[];
+}
+
+/** Clients that keep a connection, each one of its own. */
+const keepingClients = 6;
+/** Clients that open a connection for each request. */
+const openingClients = 2;
+/** Longest pause of a client between two requests, in ms; on average it is half as long. */
+const longestPause = 120;
+const piece = Buffer.alloc(2 ** 16, "artifact ");
+const pieces = 16;
+
+/**
+ * Clients of a server that send without a pause: searches and metrics on kept and on new connections, and all the time
+ * an artifact of 1 MB on its way. Nothing is sent twice: a request without the expected answer has failed.
+ */
+export class Load {
+  private running = false;
+  private sent = 0;
+  private started = 0;
+  private readonly failed: string[] = [];
+  private clients: Promise<void>[] = [];
+  private readonly agents: HttpAgent[] = [];
+  private runId = "";
+
+  constructor(private readonly args: LoadArgs) {}
+
+  /** Comes back when the first request has been answered. */
+  async start(): Promise<void> {
+    const created = await this.send(undefined, "runs/create", { experiment_id: "0" });
+    this.runId = JSON.parse(created).run.info.run_id;
+    this.running = true;
+    this.started = Date.now();
+    for (let count = 0; count < keepingClients; count++) {
+      this.clients.push(this.call(this.agent(), `kept ${count}`));
+    }
+    for (let count = 0; count < openingClients; count++) {
+      this.clients.push(this.call(undefined, `new ${count}`));
+    }
+    this.clients.push(this.upload(this.agent(), "kept"), this.upload(undefined, "new"));
+  }
+
+  /** Lets every request that is under way come to its end. */
+  async stop(): Promise<Report> {
+    this.running = false;
+    await Promise.all(this.clients);
+    for (const agent of this.agents) {
+      agent.destroy();
+    }
+    const seconds = (Date.now() - this.started) / 1000;
+    return { sent: this.sent, perSecond: this.sent / seconds, failed: this.failed };
+  }
+
+  private agent(): HttpAgent {
+    const settings = { keepAlive: true, maxSockets: 1 };
+    const agent = this.args.uri.startsWith("https:") ? new HttpsAgent(settings) : new HttpAgent(settings);
+    this.agents.push(agent);
+    return agent;
+  }
+
+  private async count(what: string, request: () => Promise<unknown>): Promise<void> {
+    const begun = new Date();
+    this.sent += 1;
+    try {
+      await request();
+    } catch (error) {
+      this.failed.push(
+        `${begun.toISOString()} after ${Date.now() - begun.getTime()} ms, ${what}: ${(error as Error).message}`,
+      );
+    }
+  }
+
+  private async call(agent: HttpAgent | undefined, name: string): Promise<void> {
+    for (let step = 0; this.running; step++) {
+      const [path, body] =
+        step % 2 === 0
+          ? ["experiments/search", { max_results: 1 }]
+          : [
+              "runs/log-metric",
+              { run_id: this.runId, key: "load", value: step, timestamp: Date.now(), step },
+            ];
+      await this.count(`${path} (${name})`, () => this.send(agent, path as string, body));
+      await pause(Math.random() * longestPause);
+    }
+  }
+
+  private async upload(agent: HttpAgent | undefined, name: string): Promise<void> {
+    for (let step = 0; this.running; step++) {
+      const path = `${this.args.uri}/api/2.0/mlflow-artifacts/artifacts/load/${this.runId}-${name}-${step % 2}.bin`;
+      await this.count(`upload (${name})`, () =>
+        this.answer(path, { method: "PUT", agent }, async (outgoing) => {
+          for (let sent = 0; sent < pieces; sent++) {
+            outgoing.write(piece);
+            await pause(Math.random() * longestPause);
+          }
+        }),
+      );
+    }
+  }
+
+  private send(agent: HttpAgent | undefined, path: string, body: unknown): Promise<string> {
+    const headers = { "Content-Type": "application/json" };
+    return this.answer(
+      `${this.args.uri}/api/2.0/mlflow/${path}`,
+      { method: "POST", agent, headers },
+      async (outgoing) => void outgoing.write(JSON.stringify(body)),
+    );
+  }
+
+  /** The body of the answer, whose status must be 200. */
+  private answer(
+    url: string,
+    options: RequestOptions,
+    write: (outgoing: ReturnType<typeof open>) => Promise<void>,
+  ): Promise<string> {
+    const { user, password, options: more } = this.args;
+    return new Promise((done, reject) => {
+      const outgoing = open(url, {
+        // false: a connection of its own, closed after the answer.
+        ...options,
+        agent: options.agent ?? false,
+        auth: `${user}:${password}`,
+        timeout: 60_000,
+        ...more,
+      });
+      outgoing.on("response", (incoming) => {
+        let text = "";
+        incoming.setEncoding("utf8").on("data", (chunk: string) => {
+          text += chunk;
+        });
+        incoming.on("error", reject);
+        incoming.on("end", () =>
+          incoming.statusCode === 200
+            ? done(text)
+            : reject(new Error(`status ${incoming.statusCode}: ${text.slice(0, 200)}`)),
+        );
+      });
+      outgoing.on("timeout", () => outgoing.destroy(new Error("no answer in 60 s")));
+      outgoing.on("error", (error) =>
+        reject(new Error(`${error.message}${outgoing.reusedSocket ? ", on a kept connection" : ""}`)),
+      );
+      write(outgoing).then(() => outgoing.end(), reject);
+    });
+  }
+}
