@@ -39,6 +39,12 @@ check_process() {
     problem "mlflow.service runs another release than $release"
   ! older_than "$process" "$unit_file" "$environment_file" ||
     problem "mlflow.service was started before its unit or environment file was last changed"
+  with_directories check_reach
+}
+
+# The service may write to the directories that were there when it started: one that was made anew is read-only for it.
+check_reach() {
+  [[ -w /proc/$process/root$1 ]] || problem "mlflow.service can not write to $1"
 }
 
 # The newest migration in the database; nothing in a new one; failure when the database does not answer.
@@ -52,7 +58,7 @@ select version_num from alembic_version;
 SQL
 }
 
-# What must be there, once for looking and once for making: with_directories check_directory|make_directory.
+# What must be there, for looking and for making: with_directories check_directory|make_directory|check_reach.
 with_directories() {
   "$1" /var/lib/mlflow "$account:$account" 0750
   "$1" "$artifacts" "$account:$account" 0750

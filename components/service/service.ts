@@ -60,7 +60,7 @@ export class Service extends Step {
           databaseAddress: `postgresql://${address}`,
           temporary,
           sizes: sizes.map((size) => `${size.memory} ${size.workers} ${size.jobs}`),
-          unit: renderUnit(account, release.directory),
+          unit: renderUnit(account, release.directory, artifacts),
           logRotation: renderLogRotation(account),
           environment: pulumi
             .output(args.encryptionPassphrase)

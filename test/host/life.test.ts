@@ -118,6 +118,76 @@ print([f.path for r in runs for f in mlflow.MlflowClient().list_artifacts(r.info
   });
 });
 
+describe("the service", () => {
+  /** Runs a command as root with the file systems as the service sees them. */
+  const inside = (command: string) =>
+    guest.run(
+      `nsenter --mount --target $(systemctl show --property MainPID --value mlflow) bash -c ${quote(command)}`,
+    );
+
+  it("is well shut in, as systemd counts it", async () => {
+    const report = await guest.run("systemd-analyze security --no-pager mlflow.service");
+    const exposure = /Overall exposure level for mlflow\.service: (\d+\.\d+)/.exec(report)?.[1];
+    expect(Number(exposure)).toBeLessThanOrEqual(2);
+    expect(await guest.run("systemd-analyze verify /etc/systemd/system/mlflow.service 2>&1")).toBe("");
+  });
+
+  it("runs every process of its own without privileges, and with system calls taken away", async () => {
+    const fields = "(CapInh|CapPrm|CapEff|CapBnd|CapAmb|NoNewPrivs|Seccomp):";
+    const states = await guest.run(
+      `for pid in $(cat /sys/fs/cgroup/system.slice/mlflow.service/cgroup.procs); do
+        grep -E '^${fields}' /proc/$pid/status | awk '{ printf "%s%s ", $1, $2 }'; echo
+      done | sort -u`,
+    );
+    const none = "0000000000000000";
+    expect(states).toBe(
+      `CapInh:${none} CapPrm:${none} CapEff:${none} CapBnd:${none} CapAmb:${none} NoNewPrivs:1 Seccomp:2`,
+    );
+  });
+
+  it("could not write outside its own directories even as root", async () => {
+    const outside =
+      "/ /etc /etc/mlflow-vps /opt /opt/mlflow /usr /usr/bin /boot /var/lib /srv /root /run /run/lock";
+    const own = "/var/lib/mlflow/artifacts /var/lib/mlflow/tmp /var/log/mlflow /tmp";
+    const tried = await inside(
+      `for directory in ${outside} ${own}; do
+        touch $directory/probe 2>/dev/null && rm $directory/probe && echo $directory
+      done || true`,
+    );
+    expect(tried.split("\n")).toEqual(own.split(" "));
+    expect(await inside("ls -d /proc/sys /proc/kallsyms 2>/dev/null || true")).toBe("");
+  });
+
+  it("takes a file of 100 MB through the proxy and gives the same back", async () => {
+    const output = await client(deployment, [
+      "-c",
+      `
+import mlflow, os, tempfile
+content = os.urandom(100 * 2**20)
+with tempfile.TemporaryDirectory() as folder:
+    sent = os.path.join(folder, "large.bin")
+    open(sent, "wb").write(content)
+    mlflow.set_experiment("Large file")
+    with mlflow.start_run() as run:
+        mlflow.log_artifact(sent)
+    back = mlflow.artifacts.download_artifacts(run_id=run.info.run_id, artifact_path="large.bin", dst_path=folder + "/back")
+    print("same:", open(back, "rb").read() == content)`,
+    ]);
+    expect(output).toMatch(/^same: True$/m);
+  });
+
+  it("whose directory is missing does not start, and says which one", async () => {
+    await guest.run("mv /var/log/mlflow /var/log/away");
+    expect(await guest.run("systemctl restart mlflow 2>&1 || true")).toContain("Assertion failed");
+    expect(await guest.run("systemctl status mlflow || true")).toContain(
+      "AssertPathIsDirectory=/var/log/mlflow was not met",
+    );
+    await guest.run("mv /var/log/away /var/log/mlflow");
+    await deployment.up();
+    expect(await deployment.drift()).toEqual([]);
+  });
+});
+
 describe("the web interface", () => {
   const asAda = (headers: Record<string, string>) =>
     searchExperiments(uri(), "ada", password("ada"), headers);
@@ -241,7 +311,14 @@ describe("drift", () => {
       ],
       ["nginx", "systemctl stop nginx", [/^nginx does not run$/]],
     ],
-    [["PostgreSQL", "systemctl stop postgresql", [/^PostgreSQL does not answer on port 5432$/]]],
+    [
+      ["PostgreSQL", "systemctl stop postgresql", [/^PostgreSQL does not answer on port 5432$/]],
+      [
+        "a directory of the service",
+        "mv /var/log/mlflow /var/log/away; mkdir /var/log/mlflow",
+        [/^\/var\/log\/mlflow is root:root 755/, /^mlflow\.service can not write to \/var\/log\/mlflow$/],
+      ],
+    ],
   ];
 
   it.each(rounds.map((round) => ({ round, what: round.map(([what]) => what).join(", ") })))(
@@ -428,7 +505,12 @@ describe("rotation", () => {
 
 describe("settings", () => {
   it("reach the running service", async () => {
-    deployment.config = { ...deployment.config, "service.workers": 2, "proxy.port": 8443 };
+    deployment.config = {
+      ...deployment.config,
+      "service.workers": 2,
+      "proxy.port": 8443,
+      "artifacts.directory": "/srv/mlflow/artifacts",
+    };
     await deployment.up();
     expect(uri()).toBe(`https://${guest.address}:8443`);
     expect(await statusOf("ada", password("ada"))).toBe(200);
@@ -436,7 +518,17 @@ describe("settings", () => {
     await expect(send(`http://${guest.address}:5000/`)).rejects.toThrow("ECONNREFUSED");
     const pid = await guest.run("systemctl show --property MainPID --value mlflow");
     expect(await guest.run(`tr '\\0' '\\n' </proc/${pid}/environ`)).toContain("MLFLOW_WORKERS=2");
-    deployment.config = { ...deployment.config, "service.workers": undefined, "proxy.port": undefined };
+    await client(deployment, [
+      "-c",
+      "import mlflow; mlflow.set_experiment('Elsewhere'); mlflow.log_text('x', 'elsewhere.txt')",
+    ]);
+    expect(await guest.run("find /srv/mlflow/artifacts -name elsewhere.txt")).toContain("elsewhere.txt");
+    deployment.config = {
+      ...deployment.config,
+      "service.workers": undefined,
+      "proxy.port": undefined,
+      "artifacts.directory": undefined,
+    };
     await deployment.up();
     expect(await deployment.drift()).toEqual([]);
   });

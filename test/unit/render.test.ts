@@ -29,7 +29,7 @@ const environment = {
 
 describe("every file on the host", () => {
   test.each([
-    ["the unit", renderUnit("mlflow", release)],
+    ["the unit", renderUnit("mlflow", release, "/var/lib/mlflow/artifacts")],
     ["the log rotation", renderLogRotation("mlflow")],
     ["the site", renderSite(site)],
   ])("says in its first line who manages it: %s", (_, text) => {
@@ -38,7 +38,7 @@ describe("every file on the host", () => {
   });
 
   test.each([
-    ["the unit", renderUnit("mlflow", release)],
+    ["the unit", renderUnit("mlflow", release, "/var/lib/mlflow/artifacts")],
     ["the log rotation", renderLogRotation("mlflow")],
     ["the environment", renderEnvironment(environment)],
     ["the site", renderSite(site)],
@@ -49,13 +49,18 @@ describe("every file on the host", () => {
 
 describe("the service", () => {
   test("has this unit", () => {
-    expect(renderUnit("mlflow", release)).toMatchInlineSnapshot(`
+    expect(renderUnit("mlflow", release, "/var/lib/mlflow/artifacts")).toMatchInlineSnapshot(`
       "# Managed by mlflow-vps: edits here are found by the drift check and undone by the next up.
       [Unit]
       Description=MLflow tracking server
       Documentation=https://mlflow.org/docs/latest/
       After=network.target postgresql.service
       Wants=postgresql.service
+      # The artifacts may be on a volume of their own. A directory that is missing is named, and nothing is started.
+      RequiresMountsFor=/var/lib/mlflow/artifacts
+      AssertPathIsDirectory=/var/lib/mlflow
+      AssertPathIsDirectory=/var/log/mlflow
+      AssertPathIsDirectory=/var/lib/mlflow/artifacts
 
       [Service]
       User=mlflow
@@ -67,11 +72,46 @@ describe("the service", () => {
       Restart=on-failure
       RestartSec=2
       TimeoutStopSec=60
-      UMask=0027
-      NoNewPrivileges=true
-      PrivateTmp=true
+
+      # Writes nowhere but here; ProtectProc would make /run writable again.
+      ProtectSystem=strict
+      ReadWritePaths=/var/lib/mlflow /var/log/mlflow /var/lib/mlflow/artifacts
+      ReadOnlyPaths=/run
       ProtectHome=true
-      ProtectSystem=full
+      PrivateTmp=true
+      UMask=0077
+
+      # Has no privileges and gets none.
+      CapabilityBoundingSet=
+      AmbientCapabilities=
+      NoNewPrivileges=true
+      RestrictSUIDSGID=true
+      RestrictNamespaces=true
+      RestrictRealtime=true
+      LockPersonality=true
+      KeyringMode=private
+
+      # Sees no devices and no processes of others, and does not change the kernel's settings.
+      PrivateDevices=true
+      DevicePolicy=closed
+      PrivateIPC=true
+      RemoveIPC=true
+      ProtectProc=invisible
+      ProcSubset=pid
+      ProtectClock=true
+      ProtectHostname=true
+      ProtectControlGroups=true
+      ProtectKernelLogs=true
+      ProtectKernelModules=true
+      ProtectKernelTunables=true
+      RestrictAddressFamilies=AF_INET AF_INET6 AF_UNIX
+
+      # A refused call is an error, not the end: OpenBLAS tries mbind and goes on without.
+      SystemCallArchitectures=native
+      SystemCallFilter=@system-service
+      SystemCallFilter=~@privileged @resources @aio @keyring @memlock
+      SystemCallErrorNumber=EPERM
+      MemoryDenyWriteExecute=true
 
       [Install]
       WantedBy=multi-user.target"
