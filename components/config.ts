@@ -27,6 +27,8 @@ export interface Config {
   readonly databaseRotation: number;
   readonly artifactsDirectory: string;
   readonly deleteData: boolean;
+  readonly automaticUpdates: boolean;
+  readonly updatesTime: string;
 }
 
 /** Where the server's certificate comes from. */
@@ -173,6 +175,12 @@ export const keys = {
     fallback: "/var/lib/mlflow/artifacts",
   }),
   "data.deleteOnDestroy": flag(false),
+  "updates.automatic": flag(true),
+  "updates.time": text({
+    allowed: "a time of the day as HH:MM, 00:00 to 23:59",
+    accepts: (value) => /^([01]\d|2[0-3]):[0-5]\d$/.test(value),
+    fallback: "04:00",
+  }),
   "rotation.database": integer(1, 999_999, 1),
 } satisfies Record<
   string,
@@ -367,6 +375,8 @@ export function parseConfig(raw: Readonly<Record<string, string>>, directory: st
     databaseRotation: demand("rotation.database", keys["rotation.database"], 1),
     artifactsDirectory: demand("artifacts.directory", keys["artifacts.directory"], ""),
     deleteData: demand("data.deleteOnDestroy", keys["data.deleteOnDestroy"], false),
+    automaticUpdates: demand("updates.automatic", keys["updates.automatic"], true),
+    updatesTime: demand("updates.time", keys["updates.time"], ""),
   };
   const user = demand("host.user", keys["host.user"], "");
 

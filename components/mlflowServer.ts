@@ -11,6 +11,7 @@ import { type Entrance, hostHeaders, origin } from "./proxy/render";
 import { ReverseProxy } from "./proxy/reverseProxy";
 import { findRelease, Runtime } from "./runtime/runtime";
 import { Service } from "./service/service";
+import { Updates } from "./updates/updates";
 
 const serverPackages = ["postgresql", "nginx", "libnginx-mod-http-lua", "curl", "logrotate", "openssl"];
 
@@ -85,10 +86,17 @@ export class MlflowServer extends pulumi.ComponentResource {
       {
         connection,
         group: "servers",
-        packages: [...serverPackages, ...(tls.mode === "acme" ? ["certbot"] : [])],
+        packages: [
+          ...serverPackages,
+          ...(tls.mode === "acme" ? ["certbot"] : []),
+          ...(config.automaticUpdates ? ["unattended-upgrades"] : []),
+        ],
       },
       after(python),
     );
+    if (config.automaticUpdates) {
+      new Updates(`${name}-updates`, { connection, time: config.updatesTime }, after(servers));
+    }
     const runtime = new Runtime(`${name}-runtime`, { connection, release }, after(python));
     const databaseStep = new Database(
       `${name}-database`,

@@ -97,6 +97,12 @@ ${logFile} {
 }`;
 }
 
+/** Settings of needrestart, in Perl: it lists the service where it would restart it, at whatever hour packages change. */
+export function renderRestartRule(): string {
+  return `${managed}
+$nrconf{override_rc}{qr(^mlflow\\.service$)} = 0;`;
+}
+
 export interface Environment {
   /** SQLAlchemy URI without a password. */
   readonly storeUri: string;

@@ -5,6 +5,8 @@
 readonly unit_file=/etc/systemd/system/mlflow.service
 readonly environment_file=$state_directory/mlflow.env
 readonly rotation_file=/etc/logrotate.d/mlflow
+# Also where needrestart is not installed: it may be later.
+readonly restart_rule_file=/etc/needrestart/conf.d/mlflow-vps.conf
 
 # Workers and job runner: the last size whose memory the host has, unless the settings say otherwise.
 full_environment() {
@@ -27,9 +29,19 @@ answers() {
     --data '{"max_results": 1}' "http://127.0.0.1:$port/api/2.0/mlflow/experiments/search"
 }
 
+# Names of the libraries and programs of the system that the service's processes hold in memory and that are not on disk
+# any more.
+replaced_files() {
+  local group process
+  group=$(systemctl show --property ControlGroup --value mlflow.service)
+  for process in $(<"/sys/fs/cgroup$group/cgroup.procs"); do
+    cat "/proc/$process/maps" 2>/dev/null || true # it may just have ended
+  done | sed -n 's|^[^/]* /usr/.*/\([^/]*\) (deleted)$|\1|p' | sort -u
+}
+
 # What a running service still has from before; such a service needs a restart.
 check_process() {
-  local process
+  local process replaced
   process=$(main_process)
   if [[ $process == 0 ]]; then
     problem "mlflow.service does not run"
@@ -39,6 +51,9 @@ check_process() {
     problem "mlflow.service runs another release than $release"
   ! older_than "$process" "$unit_file" "$environment_file" ||
     problem "mlflow.service was started before its unit or environment file was last changed"
+  replaced=$(replaced_files | paste -sd ' ')
+  [[ -z $replaced ]] ||
+    problem "mlflow.service runs with libraries that an update has replaced since (${replaced// /, })"
   with_directories check_reach
 }
 
@@ -71,6 +86,7 @@ with_files() {
   "$1" "$unit_file" root:root 0644 "$unit"
   "$1" "$environment_file" "root:$account" 0640 "$(full_environment)"
   "$1" "$rotation_file" root:root 0644 "$log_rotation"
+  "$1" "$restart_rule_file" root:root 0644 "$restart_rule"
 }
 
 check_schema() {
@@ -130,7 +146,9 @@ remove() {
   if [[ -e $unit_file ]]; then
     logged "stopping mlflow.service" systemctl disable --now mlflow.service
   fi
-  rm -f "$unit_file" "$environment_file" "$rotation_file"
+  rm -f "$unit_file" "$environment_file" "$rotation_file" "$restart_rule_file"
+  # Directories that write_file made; needrestart's own hold more.
+  rmdir --ignore-fail-on-non-empty "$(dirname "$restart_rule_file")" /etc/needrestart 2>/dev/null || true
   systemctl daemon-reload
   rm -rf "${temporary:?}"
   if [[ $delete_data == true ]]; then

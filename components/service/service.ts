@@ -3,7 +3,7 @@ import * as pulumi from "@pulumi/pulumi";
 import { passwordFile } from "../database/database";
 import type { Release } from "../runtime/runtime";
 import { type HostArgs, Step } from "../step/step";
-import { renderEnvironment, renderLogRotation, renderUnit, sizes } from "./render";
+import { renderEnvironment, renderLogRotation, renderRestartRule, renderUnit, sizes } from "./render";
 
 export interface ServiceArgs extends HostArgs {
   /** What runs. Changing it migrates the database, then restarts the service. */
@@ -62,6 +62,7 @@ export class Service extends Step {
           sizes: sizes.map((size) => `${size.memory} ${size.workers} ${size.jobs}`),
           unit: renderUnit(account, release.directory, artifacts),
           logRotation: renderLogRotation(account),
+          restartRule: renderRestartRule(),
           environment: pulumi
             .output(args.encryptionPassphrase)
             .apply((encryptionPassphrase) =>

@@ -359,6 +359,12 @@ const table: Readonly<Record<string, Case>> = {
     pick: ({ artifactsDirectory }) => artifactsDirectory,
   },
   "data.deleteOnDestroy": { ...yesOrNo, pick: ({ deleteData }) => deleteData },
+  "updates.automatic": { ...yesOrNo, pick: ({ automaticUpdates }) => automaticUpdates },
+  "updates.time": {
+    right: ["00:00", "04:00", "09:59", "19:30", "23:59"].map((it) => [it, it]),
+    wrong: ["4:00", "24:00", "04:60", "04", "0400", "04:00:00", "4am", "240", "*:00", "04:00 UTC", "04:00\n"],
+    pick: ({ updatesTime }) => updatesTime,
+  },
   "rotation.database": { ...wholeNumber(1, 999_999), pick: ({ databaseRotation }) => databaseRotation },
 };
 
@@ -427,6 +433,8 @@ describe("each key", () => {
       databaseRotation: 1,
       artifactsDirectory: "/var/lib/mlflow/artifacts",
       deleteData: false,
+      automaticUpdates: true,
+      updatesTime: "04:00",
     });
     expect(await connectionOf(parse(least))).toMatchObject({ port: 22 });
   });

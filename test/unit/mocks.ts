@@ -59,6 +59,8 @@ export const fullConfig: Readonly<Record<string, string>> = {
   "database.port": "5433",
   "artifacts.directory": "/srv/mlflow/artifacts",
   "data.deleteOnDestroy": "false",
+  "updates.automatic": "true",
+  "updates.time": "03:30",
   "rotation.database": "1",
 };
 

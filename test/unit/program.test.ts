@@ -19,6 +19,7 @@ const order: Readonly<Record<string, readonly string[]>> = {
   preflight: [],
   "packages-python": ["preflight"],
   "packages-servers": ["packages-python"],
+  updates: ["packages-servers"],
   runtime: ["packages-python"],
   database: ["packages-servers"],
   certificate: ["packages-servers"],
@@ -69,6 +70,7 @@ describe("the resources", () => {
         "mlflow > mlflow-proxy: mlflow:proxy:ReverseProxy",
         "mlflow > mlflow-runtime: mlflow:runtime:Runtime",
         "mlflow > mlflow-service: mlflow:service:Service",
+        "mlflow > mlflow-updates: mlflow:updates:Updates",
         "mlflow > mlflow-user-ada: random:index/randomPassword:RandomPassword",
         "mlflow > mlflow-user-grace: random:index/randomPassword:RandomPassword",
         "mlflow-authority > mlflow-authority-certificate: tls:index/selfSignedCert:SelfSignedCert",
@@ -92,6 +94,8 @@ describe("the resources", () => {
         "mlflow-runtime > mlflow-runtime-probe: pulumi-nodejs:dynamic/mlflow:Probe",
         "mlflow-service > mlflow-service-command: command:remote:Command",
         "mlflow-service > mlflow-service-probe: pulumi-nodejs:dynamic/mlflow:Probe",
+        "mlflow-updates > mlflow-updates-command: command:remote:Command",
+        "mlflow-updates > mlflow-updates-probe: pulumi-nodejs:dynamic/mlflow:Probe",
       ]
     `);
   });
@@ -186,9 +190,12 @@ describe("a step's command", () => {
         "sudo -n bash -s check # packages-python {"packages":["python3","python3-venv","ca-certificates"]}",
         "sudo -n bash -s apply # packages-python {"packages":["python3","python3-venv","ca-certificates"]}",
         "sudo -n bash -s remove # packages-python {"packages":["python3","python3-venv","ca-certificates"]}",
-        "sudo -n bash -s check # packages-servers {"packages":["postgresql","nginx","libnginx-mod-http-lua","curl","logrotate","openssl"]}",
-        "sudo -n bash -s apply # packages-servers {"packages":["postgresql","nginx","libnginx-mod-http-lua","curl","logrotate","openssl"]}",
-        "sudo -n bash -s remove # packages-servers {"packages":["postgresql","nginx","libnginx-mod-http-lua","curl","logrotate","openssl"]}",
+        "sudo -n bash -s check # packages-servers {"packages":["postgresql","nginx","libnginx-mod-http-lua","curl","logrotate","openssl","unattended-upgrades"]}",
+        "sudo -n bash -s apply # packages-servers {"packages":["postgresql","nginx","libnginx-mod-http-lua","curl","logrotate","openssl","unattended-upgrades"]}",
+        "sudo -n bash -s remove # packages-servers {"packages":["postgresql","nginx","libnginx-mod-http-lua","curl","logrotate","openssl","unattended-upgrades"]}",
+        "sudo -n bash -s check # updates {"time":"03:30"}",
+        "sudo -n bash -s apply # updates {"time":"03:30"}",
+        "sudo -n bash -s remove # updates {"time":"03:30"}",
         "sudo -n bash -s check # runtime {"version":"3.17.2","release":"/opt/mlflow/releases/3.17.2-LOCK"}",
         "sudo -n bash -s apply # runtime {"version":"3.17.2","release":"/opt/mlflow/releases/3.17.2-LOCK"}",
         "sudo -n bash -s remove # runtime {"version":"3.17.2","release":"/opt/mlflow/releases/3.17.2-LOCK"}",
@@ -520,6 +527,28 @@ describe("the outputs", () => {
   });
 });
 
+describe("automatic updates", () => {
+  test("that are switched off are no step and no package, and nothing else changes", async () => {
+    const off = await runProgram({ ...fullConfig, "updates.automatic": "false" });
+    const names = (of: Run) => of.resources.map(({ name }) => name);
+    expect(names(run).filter((name) => !names(off).includes(name))).toEqual([
+      "mlflow-updates",
+      "mlflow-updates-probe",
+      "mlflow-updates-command",
+    ]);
+    const changed = off.resources.filter(
+      ({ type, name, inputs }) => JSON.stringify(inputs) !== JSON.stringify(run.find(type, name).inputs),
+    );
+    expect(changed.map(({ name }) => name)).toEqual([
+      "mlflow-packages-servers-probe",
+      "mlflow-packages-servers-command",
+    ]);
+    expect(text(off.find(commandType, "mlflow-packages-servers-command").inputs.stdin)).not.toContain(
+      "unattended-upgrades",
+    );
+  });
+});
+
 describe("settings", () => {
   /** Names of the steps whose command an `up` would run again after this change of the config. */
   async function changed(change: Readonly<Record<string, string>>): Promise<string[]> {
@@ -541,6 +570,7 @@ describe("settings", () => {
     ["another domain", { domain: "other.example.org" }, ["certificate", "service", "proxy"]],
     ["a renewed database password", { "rotation.database": "2" }, ["database"]],
     ["a renewed user's password", { "rotation.users.ada": "2" }, ["proxy"]],
+    ["another hour of the updates", { "updates.time": "05:00" }, ["updates"]],
     ["leave to delete the data", { "data.deleteOnDestroy": "true" }, ["database", "service"]],
     ["another address", { "host.address": "192.0.2.11" }, steps],
   ])("%s reaches the steps that it concerns and no other", async (_, change, expected) => {

@@ -2,8 +2,15 @@ import { describe, expect, test } from "vitest";
 import { passwordLine } from "../../components/database/database";
 import { renderClientEnv } from "../../components/mlflowServer";
 import { hostHeaders, origin, renderSite, type Site, urlHost } from "../../components/proxy/render";
-import { renderEnvironment, renderLogRotation, renderUnit, sizes } from "../../components/service/render";
+import {
+  renderEnvironment,
+  renderLogRotation,
+  renderRestartRule,
+  renderUnit,
+  sizes,
+} from "../../components/service/render";
 import { managed } from "../../components/step/script";
+import { renderSchedule, renderSettings } from "../../components/updates/render";
 
 const release = "/opt/mlflow/releases/3.17.2-0123abcd";
 const site: Site = {
@@ -31,6 +38,9 @@ describe("every file on the host", () => {
   test.each([
     ["the unit", renderUnit("mlflow", release, "/var/lib/mlflow/artifacts")],
     ["the log rotation", renderLogRotation("mlflow")],
+    ["the rule for needrestart", renderRestartRule()],
+    ["apt's settings", renderSettings()],
+    ["the schedule of the updates", renderSchedule("04:00")],
     ["the site", renderSite(site)],
   ])("says in its first line who manages it: %s", (_, text) => {
     expect(text.split("\n")[0]).toBe(managed);
@@ -40,6 +50,9 @@ describe("every file on the host", () => {
   test.each([
     ["the unit", renderUnit("mlflow", release, "/var/lib/mlflow/artifacts")],
     ["the log rotation", renderLogRotation("mlflow")],
+    ["the rule for needrestart", renderRestartRule()],
+    ["apt's settings", renderSettings()],
+    ["the schedule of the updates", renderSchedule("04:00")],
     ["the environment", renderEnvironment(environment)],
     ["the site", renderSite(site)],
   ])("ends without an empty line, which the check could not see: %s", (_, text) => {
@@ -172,6 +185,38 @@ describe("the service", () => {
       expect(size.workers).toBeGreaterThan(before?.workers ?? 0);
       expect(before?.jobs === true && !size.jobs).toBe(false);
     }
+  });
+});
+
+describe("security updates", () => {
+  test("are installed each time the timer runs, and reboot nothing; what is allowed is not said here", () => {
+    expect(renderSettings()).toMatchInlineSnapshot(`
+      "# Managed by mlflow-vps: edits here are found by the drift check and undone by the next up.
+      APT::Periodic::Enable "1";
+      APT::Periodic::Update-Package-Lists "always";
+      APT::Periodic::Unattended-Upgrade "always";
+      Unattended-Upgrade::Automatic-Reboot "false";
+      Unattended-Upgrade::InstallOnShutdown "false";"
+    `);
+    expect(renderSettings()).not.toMatch(/Origins|Package-Blacklist/);
+  });
+
+  test("are installed at one time of the day, and not when the host comes back from being off", () => {
+    expect(renderSchedule("04:00")).toMatchInlineSnapshot(`
+      "# Managed by mlflow-vps: edits here are found by the drift check and undone by the next up.
+      [Timer]
+      OnCalendar=
+      OnCalendar=*-*-* 04:00:00
+      RandomizedDelaySec=0
+      Persistent=false"
+    `);
+  });
+
+  test("do not let needrestart restart the service", () => {
+    expect(renderRestartRule()).toMatchInlineSnapshot(`
+      "# Managed by mlflow-vps: edits here are found by the drift check and undone by the next up.
+      $nrconf{override_rc}{qr(^mlflow\\.service$)} = 0;"
+    `);
   });
 });
 
