@@ -45,9 +45,9 @@ check() {
   done
 }
 
-# Arms the timer for the next $time and for nothing before. systemd counts from the timer's last run, so after a change
-# of the hour, or a stop, it would make up for what it thinks was missed: packages upgraded right now. A persistent
-# timer takes from its stamp that the last run was now.
+# Arms the timer for the next $time and for nothing before. systemd counts from the timer's last run, or else its last
+# start, and makes up at once for an hour that lies in between: after a change of the hour, packages would be upgraded
+# right now. A persistent timer takes from its stamp that it has just run.
 start_timer() {
   logged "stopping $timer" systemctl stop "$timer"
   write_file "$schedule_file" root:root 0644 "$schedule_at_start"
@@ -67,7 +67,7 @@ apply() {
   say "security updates are installed each day at $time ($(date +%Z))"
 }
 
-# The distribution's timer is persistent; its stamp is from before ours took over.
+# The distribution's timer is persistent, and its stamp is from before ours took over.
 remove() {
   rm -f "$settings_file"
   if [[ -e $schedule_file ]]; then
@@ -76,7 +76,8 @@ remove() {
     rmdir --ignore-fail-on-non-empty "$(dirname "$schedule_file")"
     systemctl daemon-reload
     touch "$stamp_file"
-    logged "starting $timer" systemctl start "$timer"
+    # Somebody may have masked it.
+    systemctl start "$timer" >>"$log_file" 2>&1 || say "$timer does not start; 'systemctl status $timer' tells why"
   fi
   say "the package unattended-upgrades stays; what it does is for the distribution's files in /etc/apt/apt.conf.d to say"
 }
