@@ -61,7 +61,7 @@ map $http_upgrade $mlflow_vps_connection {
 map $http_origin $mlflow_vps_foreign {
     default 1;
     ''      0;
-${site.names.map((name) => `    ${origin(name, site.port, site.secure)} 0;`).join("\n")}
+${site.names.map((name) => `    ${origin(name, site.port, site.secure)} 0;`).join("\n")}${site.secure ? "" : tunnelOrigins}
 }
 
 upstream mlflow_vps {
@@ -131,6 +131,10 @@ ${letIn}
     }
 }`;
 }
+
+/** Without TLS the way in is an SSH tunnel, whose end is on the user's own machine. */
+const tunnelOrigins = String.raw`
+    "~^http://(localhost|127\.0\.0\.1|\[::1\])(:[0-9]+)?$" 0;`;
 
 function renderListen(site: Site): string {
   const options = site.secure ? " ssl http2" : "";
