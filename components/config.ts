@@ -29,6 +29,7 @@ export interface Config {
   readonly deleteData: boolean;
   readonly automaticUpdates: boolean;
   readonly updatesTime: string;
+  readonly firewall: boolean;
 }
 
 /** Where the server's certificate comes from. */
@@ -181,6 +182,7 @@ export const keys = {
     accepts: (value) => /^([01]\d|2[0-3]):[0-5]\d$/.test(value),
     fallback: "04:00",
   }),
+  firewall: flag(false),
   "rotation.database": integer(1, 999_999, 1),
 } satisfies Record<
   string,
@@ -377,6 +379,7 @@ export function parseConfig(raw: Readonly<Record<string, string>>, directory: st
     deleteData: demand("data.deleteOnDestroy", keys["data.deleteOnDestroy"], false),
     automaticUpdates: demand("updates.automatic", keys["updates.automatic"], true),
     updatesTime: demand("updates.time", keys["updates.time"], ""),
+    firewall: demand("firewall", keys.firewall, false),
   };
   const user = demand("host.user", keys["host.user"], "");
 

@@ -5,6 +5,7 @@ import { Authority } from "./certificate/authority";
 import { Certificate, certificateFile } from "./certificate/certificate";
 import type { Config } from "./config";
 import { Database } from "./database/database";
+import { Firewall } from "./firewall/firewall";
 import { Packages } from "./packages/packages";
 import { Preflight } from "./preflight/preflight";
 import { type Entrance, hostHeaders, origin } from "./proxy/render";
@@ -90,6 +91,7 @@ export class MlflowServer extends pulumi.ComponentResource {
           ...serverPackages,
           ...(tls.mode === "acme" ? ["certbot"] : []),
           ...(config.automaticUpdates ? ["unattended-upgrades"] : []),
+          ...(config.firewall ? ["nftables", "iproute2"] : []),
         ],
       },
       after(python),
@@ -159,8 +161,17 @@ export class MlflowServer extends pulumi.ComponentResource {
       },
       after(service, ...certificate),
     );
+    const open = [];
+    if (config.firewall) {
+      const firewall = {
+        connection,
+        ports: [config.proxyPort, ...(config.httpPort === undefined ? [] : [config.httpPort])],
+      };
+      const trial = new Firewall(`${name}-firewall-trial`, { ...firewall, phase: "trial" }, after(proxy));
+      open.push(new Firewall(`${name}-firewall-kept`, { ...firewall, phase: "kept" }, after(trial)));
+    }
     if (tls.mode === "acme") {
-      new Acme(`${name}-acme`, { connection, ...tls, certificateFile }, after(proxy));
+      new Acme(`${name}-acme`, { connection, ...tls, certificateFile }, after(proxy, ...open));
     }
 
     this.trackingUri = pulumi.output(origin(names[0] ?? config.address, config.proxyPort, entrance.secure));

@@ -368,6 +368,8 @@ establish_network() {
     rm -f "/run/netns/$netns"
     ip netns add "$netns"
   fi
+  # While there is no device, what is sent to the guest must not go to this machine's gateway.
+  ip route replace unreachable "10.77.$n.0/24" metric 99999
   if ! has_link "mlvps$n"; then
     ip link add "mlvps$n" mtu "$mtu" type veth peer name host0 mtu "$mtu" netns "$netns"
     ip address add "10.77.$n.1/24" dev "mlvps$n"
@@ -387,14 +389,20 @@ establish_network() {
   fi
 }
 
-remove_network() {
+remove_namespace() {
   local n=$1
-  end_processes_of "$n"
   ! has_netns "mlflow-vps-$n" || ip netns delete "mlflow-vps-$n"
   if has_link "mlvps$n"; then
     # The kernel removes it with the namespace, a moment later: both are fine.
     ip link delete "mlvps$n" 2>/dev/null || ! has_link "mlvps$n" || die "cannot delete the network device mlvps$n"
   fi
+}
+
+remove_network() {
+  local n=$1
+  end_processes_of "$n"
+  remove_namespace "$n"
+  ip route delete unreachable "10.77.$n.0/24" metric 99999 2>/dev/null || true # a network that was never complete has none
   if command -v iptables >/dev/null; then
     remove_rules nat POSTROUTING "$n"
     remove_rules filter FORWARD "$n"
@@ -444,9 +452,10 @@ supervise() {
   while :; do
     code=0
     # Without these, /tmp would be a tmpfs also where the suite has it on disk, and the guest would get the control groups
-    # of this machine's layout in place of the unified ones of every current Debian.
+    # of this machine's layout in place of the unified ones of every current Debian. The network namespace is the guest's
+    # own, so its root may set up a firewall there, as on a VPS.
     SYSTEMD_NSPAWN_TMPFS_TMP=0 SYSTEMD_NSPAWN_UNIFIED_HIERARCHY=1 systemd-nspawn --quiet --directory="$dir/root" --boot --register=no --keep-unit --settings=no \
-      --machine="mlflow-vps-$number" --hostname="$hostname" --network-namespace-path="/run/netns/mlflow-vps-$number" \
+      --machine="mlflow-vps-$number" --hostname="$hostname" --network-namespace-path="/run/netns/mlflow-vps-$number" --capability=CAP_NET_ADMIN \
       --resolv-conf=off --timezone=off --link-journal=no --console=read-only || code=$?
     [[ $code -eq 133 ]] || exit "$code"
   done
@@ -480,6 +489,7 @@ boot() {
   reserve_address
   n=$(subnet_number)
   end_processes_of "$n"
+  remove_namespace "$n" # what boots has no firewall and no connection from before
   establish_network "$n"
   unlock_network
   write_resolv_conf

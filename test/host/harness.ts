@@ -60,6 +60,10 @@ export class Guest {
   async rebuild(...options: string[]): Promise<void> {
     await succeed(vpsScript, ["rebuild", this.name, ...options]);
   }
+  async reboot(): Promise<void> {
+    await succeed(vpsScript, ["stop", this.name]);
+    await succeed(vpsScript, ["start", this.name]);
+  }
   /** Runs a shell command line as root inside the guest; fails when it fails. */
   async run(commandLine: string): Promise<string> {
     return (
@@ -97,6 +101,8 @@ export class Deployment {
       "host.user": "deploy",
       "host.hostKeyFile": join(this.guest.directory, "host_key.pub"),
       "host.privateKeyFile": join(this.guest.directory, "id_ed25519"),
+      // Half a day from now: no test meets it.
+      "updates.time": `${String((new Date().getHours() + 12) % 24).padStart(2, "0")}:00`,
       ...this.config,
     };
     const entries = Object.entries(given).filter(([, value]) => value !== undefined);

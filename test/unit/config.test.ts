@@ -365,6 +365,14 @@ const table: Readonly<Record<string, Case>> = {
     wrong: ["4:00", "24:00", "04:60", "04", "0400", "04:00:00", "4am", "240", "*:00", "04:00 UTC", "04:00\n"],
     pick: ({ updatesTime }) => updatesTime,
   },
+  firewall: {
+    right: [
+      ["true", true],
+      ["false", false],
+    ],
+    wrong: ["yes", "on", "1", "TRUE", "[]"],
+    pick: ({ firewall }) => firewall,
+  },
   "rotation.database": { ...wholeNumber(1, 999_999), pick: ({ databaseRotation }) => databaseRotation },
 };
 
@@ -435,6 +443,7 @@ describe("each key", () => {
       deleteData: false,
       automaticUpdates: true,
       updatesTime: "04:00",
+      firewall: false,
     });
     expect(await connectionOf(parse(least))).toMatchObject({ port: 22 });
   });

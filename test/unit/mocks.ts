@@ -61,6 +61,7 @@ export const fullConfig: Readonly<Record<string, string>> = {
   "data.deleteOnDestroy": "false",
   "updates.automatic": "true",
   "updates.time": "03:30",
+  firewall: "true",
   "rotation.database": "1",
 };
 

@@ -25,6 +25,8 @@ const order: Readonly<Record<string, readonly string[]>> = {
   certificate: ["packages-servers"],
   service: ["runtime", "database"],
   proxy: ["service", "certificate"],
+  "firewall-trial": ["proxy"],
+  "firewall-kept": ["firewall-trial"],
 };
 const steps = Object.keys(order);
 const text = (value: unknown) => String(value);
@@ -64,6 +66,8 @@ describe("the resources", () => {
         "mlflow > mlflow-database-password: random:index/randomPassword:RandomPassword",
         "mlflow > mlflow-database: mlflow:database:Database",
         "mlflow > mlflow-encryption-passphrase: random:index/randomPassword:RandomPassword",
+        "mlflow > mlflow-firewall-kept: mlflow:firewall:Firewall",
+        "mlflow > mlflow-firewall-trial: mlflow:firewall:Firewall",
         "mlflow > mlflow-packages-python: mlflow:packages:Packages",
         "mlflow > mlflow-packages-servers: mlflow:packages:Packages",
         "mlflow > mlflow-preflight: mlflow:preflight:Preflight",
@@ -82,6 +86,10 @@ describe("the resources", () => {
         "mlflow-certificate > mlflow-certificate-probe: pulumi-nodejs:dynamic/mlflow:Probe",
         "mlflow-database > mlflow-database-command: command:remote:Command",
         "mlflow-database > mlflow-database-probe: pulumi-nodejs:dynamic/mlflow:Probe",
+        "mlflow-firewall-kept > mlflow-firewall-kept-command: command:remote:Command",
+        "mlflow-firewall-kept > mlflow-firewall-kept-probe: pulumi-nodejs:dynamic/mlflow:Probe",
+        "mlflow-firewall-trial > mlflow-firewall-trial-command: command:remote:Command",
+        "mlflow-firewall-trial > mlflow-firewall-trial-probe: pulumi-nodejs:dynamic/mlflow:Probe",
         "mlflow-packages-python > mlflow-packages-python-command: command:remote:Command",
         "mlflow-packages-python > mlflow-packages-python-probe: pulumi-nodejs:dynamic/mlflow:Probe",
         "mlflow-packages-servers > mlflow-packages-servers-command: command:remote:Command",
@@ -107,6 +115,20 @@ describe("the resources", () => {
     }
     expect(run.ofType(probeType)).toHaveLength(steps.length);
     expect(run.ofType(commandType)).toHaveLength(steps.length);
+  });
+});
+
+describe("without the firewall", () => {
+  test("there is nothing of it: the rest is the same", async () => {
+    const { firewall: _, ...config } = fullConfig;
+    const without = await runProgram(config);
+    const names = (of: Run) => of.resources.map(({ name }) => name).sort();
+    expect(names(without)).toEqual(names(run).filter((name) => !name.includes("firewall")));
+    const differing = without
+      .ofType(commandType)
+      .filter(({ name, inputs }) => inputs.create !== run.find(commandType, name).inputs.create);
+    expect(differing.map(({ name }) => name)).toEqual(["mlflow-packages-servers-command"]);
+    expect(text(differing[0]?.inputs.create)).not.toContain("nftables");
   });
 });
 
@@ -190,9 +212,9 @@ describe("a step's command", () => {
         "sudo -n bash -s check # packages-python {"packages":["python3","python3-venv","ca-certificates"]}",
         "sudo -n bash -s apply # packages-python {"packages":["python3","python3-venv","ca-certificates"]}",
         "sudo -n bash -s remove # packages-python {"packages":["python3","python3-venv","ca-certificates"]}",
-        "sudo -n bash -s check # packages-servers {"packages":["postgresql","nginx","libnginx-mod-http-lua","curl","logrotate","openssl","unattended-upgrades"]}",
-        "sudo -n bash -s apply # packages-servers {"packages":["postgresql","nginx","libnginx-mod-http-lua","curl","logrotate","openssl","unattended-upgrades"]}",
-        "sudo -n bash -s remove # packages-servers {"packages":["postgresql","nginx","libnginx-mod-http-lua","curl","logrotate","openssl","unattended-upgrades"]}",
+        "sudo -n bash -s check # packages-servers {"packages":["postgresql","nginx","libnginx-mod-http-lua","curl","logrotate","openssl","unattended-upgrades","nftables","iproute2"]}",
+        "sudo -n bash -s apply # packages-servers {"packages":["postgresql","nginx","libnginx-mod-http-lua","curl","logrotate","openssl","unattended-upgrades","nftables","iproute2"]}",
+        "sudo -n bash -s remove # packages-servers {"packages":["postgresql","nginx","libnginx-mod-http-lua","curl","logrotate","openssl","unattended-upgrades","nftables","iproute2"]}",
         "sudo -n bash -s check # updates {"time":"03:30"}",
         "sudo -n bash -s apply # updates {"time":"03:30"}",
         "sudo -n bash -s remove # updates {"time":"03:30"}",
@@ -211,6 +233,12 @@ describe("a step's command", () => {
         "sudo -n bash -s check # proxy {"names":["mlflow.example.org","192.0.2.10"],"port":8443,"secure":true,"httpPort":8080}",
         "sudo -n bash -s apply # proxy {"names":["mlflow.example.org","192.0.2.10"],"port":8443,"secure":true,"httpPort":8080}",
         "sudo -n bash -s remove # proxy {"names":["mlflow.example.org","192.0.2.10"],"port":8443,"secure":true,"httpPort":8080}",
+        "sudo -n bash -s check # firewall-trial {"phase":"trial","ports":["8443","8080"]}",
+        "sudo -n bash -s apply # firewall-trial {"phase":"trial","ports":["8443","8080"]}",
+        "sudo -n bash -s remove # firewall-trial {"phase":"trial","ports":["8443","8080"]}",
+        "sudo -n bash -s check # firewall-kept {"phase":"kept","ports":["8443","8080"]}",
+        "sudo -n bash -s apply # firewall-kept {"phase":"kept","ports":["8443","8080"]}",
+        "sudo -n bash -s remove # firewall-kept {"phase":"kept","ports":["8443","8080"]}",
       ]
     `);
   });
@@ -559,6 +587,8 @@ describe("settings", () => {
     });
   }
 
+  const portSteps = ["preflight", "service", "proxy", "firewall-trial", "firewall-kept"];
+
   test("nothing runs again where nothing is changed", async () => {
     expect(await changed({})).toEqual([]);
   });
@@ -571,6 +601,7 @@ describe("settings", () => {
     ["a renewed database password", { "rotation.database": "2" }, ["database"]],
     ["a renewed user's password", { "rotation.users.ada": "2" }, ["proxy"]],
     ["another hour of the updates", { "updates.time": "05:00" }, ["updates"]],
+    ["another port for the clients", { "proxy.port": "8444" }, portSteps],
     ["leave to delete the data", { "data.deleteOnDestroy": "true" }, ["database", "service"]],
     ["another address", { "host.address": "192.0.2.11" }, steps],
   ])("%s reaches the steps that it concerns and no other", async (_, change, expected) => {

@@ -1,5 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { passwordLine } from "../../components/database/database";
+import { renderUnit as renderFirewallUnit, renderRules, sshPorts } from "../../components/firewall/render";
 import { renderClientEnv } from "../../components/mlflowServer";
 import { hostHeaders, origin, renderSite, type Site, urlHost } from "../../components/proxy/render";
 import {
@@ -42,6 +43,8 @@ describe("every file on the host", () => {
     ["apt's settings", renderSettings()],
     ["the schedule of the updates", renderSchedule("04:00")],
     ["the site", renderSite(site)],
+    ["the firewall's rules", renderRules([80])],
+    ["the firewall's unit", renderFirewallUnit("/etc/rules")],
   ])("says in its first line who manages it: %s", (_, text) => {
     expect(text.split("\n")[0]).toBe(managed);
     expect(managed).toMatch(/^# Managed by mlflow-vps: /);
@@ -55,6 +58,8 @@ describe("every file on the host", () => {
     ["the schedule of the updates", renderSchedule("04:00")],
     ["the environment", renderEnvironment(environment)],
     ["the site", renderSite(site)],
+    ["the firewall's rules", renderRules([80])],
+    ["the firewall's unit", renderFirewallUnit("/etc/rules")],
   ])("ends without an empty line, which the check could not see: %s", (_, text) => {
     expect(text).toBe(text.trimEnd());
   });
@@ -443,6 +448,72 @@ describe("the nginx site", () => {
     for (const name of names) {
       expect(name).toMatch(/^mlflow_vps/);
     }
+  });
+});
+
+describe("the firewall", () => {
+  test("has these rules", () => {
+    expect(renderRules([80, 8443])).toMatchInlineSnapshot(`
+      "# Managed by mlflow-vps: edits here are found by the drift check and undone by the next up.
+      table inet mlflow_vps
+      delete table inet mlflow_vps
+      table inet mlflow_vps {
+          chain input {
+              type filter hook input priority filter; policy drop;
+              iif "lo" accept
+              ct state established,related accept
+              # Before anything that drops: what takes SSH for invalid must not end it.
+              tcp dport { SSH_PORTS } accept
+              ct state invalid drop
+              icmp type { destination-unreachable, echo-request, time-exceeded, parameter-problem } accept
+              icmpv6 type { destination-unreachable, packet-too-big, time-exceeded, parameter-problem, echo-request, mld-listener-query, nd-router-advert, nd-neighbor-solicit, nd-neighbor-advert } accept
+              # Answers to a DHCP client: they come to a port from which nothing was sent, or to all.
+              meta nfproto ipv4 udp sport 67 udp dport 68 accept
+              ip6 daddr fe80::/10 udp dport 546 accept
+              tcp dport { 80, 8443 } accept
+          }
+      }"
+    `);
+  });
+
+  test("lets SSH in before anything that drops, on ports that only the host knows", () => {
+    const rules = renderRules([80]).split("\n");
+    const ssh = rules.findIndex((line) => line.trim() === `tcp dport { ${sshPorts} } accept`);
+    expect(ssh).toBeGreaterThan(-1);
+    expect(rules.findIndex((line) => line.endsWith(" drop"))).toBeGreaterThan(ssh);
+  });
+
+  test("touches no table but its own, and filters nothing that is passed on or sent", () => {
+    const text = renderRules([80]);
+    expect(new Set([...text.matchAll(/table (.*?)( \{)?$/gm)].map(([, name]) => name))).toEqual(
+      new Set(["inet mlflow_vps"]),
+    );
+    expect(text).not.toMatch(/flush|hook (?!input)/);
+  });
+
+  test("has this unit", () => {
+    expect(renderFirewallUnit("/etc/mlflow-vps/firewall.nft")).toMatchInlineSnapshot(`
+      "# Managed by mlflow-vps: edits here are found by the drift check and undone by the next up.
+      [Unit]
+      Description=Firewall of the MLflow server
+      DefaultDependencies=no
+      Wants=network-pre.target
+      Before=network-pre.target sysinit.target
+      # Restarting and reloading that one flushes the tables of all.
+      After=nftables.service
+      PartOf=nftables.service
+      ReloadPropagatedFrom=nftables.service
+
+      [Service]
+      Type=oneshot
+      RemainAfterExit=yes
+      ExecStart=/usr/sbin/nft -f /etc/mlflow-vps/firewall.nft
+      ExecReload=/usr/sbin/nft -f /etc/mlflow-vps/firewall.nft
+      ExecStop=-/usr/sbin/nft delete table inet mlflow_vps
+
+      [Install]
+      WantedBy=sysinit.target"
+    `);
   });
 });
 
