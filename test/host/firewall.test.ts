@@ -13,7 +13,7 @@ import { Deployment, Guest, hostTool, searchExperiments, until } from "./harness
  * outside. Another program listens on 8088; SSH is reached on 2222, by a daemon that does not look like sshd.
  */
 const guest = new Guest("test-firewall");
-const deployment = new Deployment(guest, { users: ["ada"], "host.port": 2222 });
+const deployment = new Deployment(guest, { users: ["ada"], "host.port": 2222, "proxy.httpPort": 0 });
 const uri = () => deployment.outputs.trackingUri;
 const serves = async () => (await searchExperiments(uri(), "ada", deployment.outputs.users.ada)).status;
 
@@ -60,7 +60,9 @@ async function run(
 }
 
 /** Rules as from a mistake: they open no port of SSH. */
-const lockOut = { rules: firewallStep({ phase: "trial", ports: [80] }).payload.rules.replace(sshPorts, "1") };
+const lockOut = {
+  rules: firewallStep({ phase: "trial", ports: [443] }).payload.rules.replace(sshPorts, "1"),
+};
 
 /** Not every machine has ping. */
 const ping = `
@@ -109,9 +111,9 @@ afterAll(async () => {
 
 describe("turning the firewall on", () => {
   it("closes what is not SSH or the server, and nothing that is under way", async () => {
-    expect(await meetsAll(22, 80, 2222, 8088, 9)).toEqual({
+    expect(await meetsAll(22, 443, 2222, 8088, 9)).toEqual({
       22: "open",
-      80: "open",
+      443: "open",
       2222: "open",
       8088: "open",
       9: "refused",
@@ -130,9 +132,9 @@ describe("turning the firewall on", () => {
     setInterval(() => sender.write("x"), 200).unref();
     deployment.config = { ...deployment.config, firewall: true };
     expect(await deployment.up()).toContain("firewall-kept: done");
-    expect(await meetsAll(22, 80, 2222, 8088, 9)).toEqual({
+    expect(await meetsAll(22, 443, 2222, 8088, 9)).toEqual({
       22: "open",
-      80: "open",
+      443: "open",
       2222: "open",
       8088: "silent",
       9: "silent",
@@ -167,8 +169,8 @@ describe("drift", () => {
     ],
     [
       "a rule that was deleted, and the file",
-      `nft delete rule inet mlflow_vps input handle ${theRule("tcp dport 80 accept")}; sed -i s/drop/accept/ ${file}`,
-      ["the firewall lacks: tcp dport 80 accept", `${file} was changed`],
+      `nft delete rule inet mlflow_vps input handle ${theRule("tcp dport 443 accept")}; sed -i s/drop/accept/ ${file}`,
+      ["the firewall lacks: tcp dport 443 accept", `${file} was changed`],
     ],
     [
       "the table, the file, the unit",
@@ -185,7 +187,7 @@ describe("drift", () => {
     await guest.run(damage);
     expect(await deployment.drift()).toEqual(lines);
     await deployment.up();
-    expect(await meetsAll(80, 8088)).toEqual({ 80: "open", 8088: "silent" });
+    expect(await meetsAll(443, 8088)).toEqual({ 443: "open", 8088: "silent" });
     expect(await rollback()).toBe("inactive");
     await stillReceives();
   });
@@ -223,9 +225,9 @@ describe("another port", () => {
   });
 
   it("of the server is opened and the former closed, and nothing that is under way", async () => {
-    deployment.config = { ...deployment.config, "proxy.port": 8080 };
+    deployment.config = { ...deployment.config, "proxy.port": 8443 };
     await deployment.up();
-    expect(await meetsAll(80, 8080)).toEqual({ 80: "silent", 8080: "open" });
+    expect(await meetsAll(443, 8443)).toEqual({ 443: "silent", 8443: "open" });
     expect(await serves()).toBe(200);
     await stillReceives();
     expect(await deployment.drift()).toEqual([]);
@@ -235,18 +237,18 @@ describe("another port", () => {
 describe("rules that cut SSH off", () => {
   it("undo themselves: SSH is back, and what was kept before is in force", async () => {
     const before = (await rulesInForce()).replace(/ # handle \d+/g, "");
-    const trial = await run("apply", { phase: "trial", ports: [80], rollbackSeconds: 12 }, lockOut);
+    const trial = await run("apply", { phase: "trial", ports: [443], rollbackSeconds: 12 }, lockOut);
     expect(trial.stdout).toContain("they are rolled back in 12 s unless the next connection confirms them");
-    expect(await meetsAll(22, 80, 2222, 8080)).toEqual({
+    expect(await meetsAll(22, 443, 2222, 8443)).toEqual({
       22: "silent",
-      80: "open",
+      443: "open",
       2222: "silent",
-      8080: "silent",
+      8443: "silent",
     });
     await until(async () => (await meets(2222)) === "open", "SSH", 30);
     expect((await rulesInForce()).replace(/ # handle \d+/g, "")).toBe(before);
-    expect(await meetsAll(8080, 8088)).toEqual({ 8080: "open", 8088: "silent" });
-    const kept = await run("apply", { phase: "kept", ports: [80], rollbackSeconds: 12 }, lockOut);
+    expect(await meetsAll(8443, 8088)).toEqual({ 8443: "open", 8088: "silent" });
+    const kept = await run("apply", { phase: "kept", ports: [443], rollbackSeconds: 12 }, lockOut);
     expect(kept.code).toBe(1);
     expect(kept.stderr).toMatch(
       /no new SSH connection came in 12 s, so they were rolled back .* 'pulumi up --refresh'/,
@@ -264,7 +266,7 @@ describe("rules that cut SSH off", () => {
       await guest.run(`ip tuntap add tun0 mode tun; ip address add ${inside} dev tun0; ip link set tun0 up`);
       hostTool("ip", ["route", "add", inside, "via", guest.address]);
       const before = await rulesInForce();
-      const trial = await run("apply", { phase: "trial", ports: [80] }, {}, inside);
+      const trial = await run("apply", { phase: "trial", ports: [443] }, {}, inside);
       expect(trial.code).toBe(1);
       expect(trial.stderr).toContain("SSH comes through tun0, a tunnel that ends on this host");
       expect(await rulesInForce()).toBe(before);
@@ -286,10 +288,10 @@ describe("a host that boots", () => {
     booting = false;
     await looking;
     expect(met).not.toContain("open");
-    expect(await meetsAll(22, 2222, 8080, 8088)).toEqual({
+    expect(await meetsAll(22, 2222, 8443, 8088)).toEqual({
       22: "open",
       2222: "open",
-      8080: "open",
+      8443: "open",
       8088: "silent",
     });
     await until(async () => (await deployment.drift()).length === 0, "no drift");
@@ -310,7 +312,7 @@ describe("removing", () => {
   });
 
   it("is also what a first trial that cuts SSH off comes back to", async () => {
-    await run("apply", { phase: "trial", ports: [80], rollbackSeconds: 12 }, lockOut);
+    await run("apply", { phase: "trial", ports: [443], rollbackSeconds: 12 }, lockOut);
     expect(await meets(2222)).toBe("silent");
     await until(async () => (await meets(2222)) === "open", "SSH", 30);
     expect(await rulesInForce()).toBe("");
