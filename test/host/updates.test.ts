@@ -6,7 +6,7 @@ import { client, Deployment, Guest, searchExperiments, until } from "./harness";
  * packages of Debian's release, so there are real security updates for it.
  */
 const guest = new Guest("test-updates");
-const deployment = new Deployment(guest, { users: ["ada"] });
+const deployment = new Deployment(guest, { users: ["ada"], "updates.time": undefined });
 
 /** The hour after the first test. It has just passed, so no run comes while the tests go on. */
 let hour = "";
