@@ -1,5 +1,5 @@
 import { isIPv6 } from "node:net";
-import { managed } from "../step/script";
+import { drainFile, managed } from "../step/script";
 
 /** How clients reach the server. */
 export interface Entrance {
@@ -79,7 +79,7 @@ ${renderListen(site)}
     auth_basic "MLflow";
     auth_basic_user_file ${site.usersFile};
     if ($mlflow_vps_foreign) { return 403; }
-${lockOut}
+${lockOut}${drain}
     # MLflow holds every other request in memory.
     client_max_body_size 64m;
     large_client_header_buffers 4 8k;
@@ -174,7 +174,8 @@ server {
     listen [::]:${site.httpPort};
     server_name ${site.names.map(urlHost).join(" ")};
     server_tokens off;
-    client_header_timeout 15s;${challenges}
+    client_header_timeout 15s;
+    keepalive_timeout 0;${challenges}
     location / { return 308 $mlflow_vps_origin$request_uri; }
 }
 `;
@@ -204,6 +205,22 @@ const lockOut = `
             ngx.log(ngx.WARN, "mlflow-vps: ", address, " is shut out for ${shutOutSeconds} s after ${failures} failed logins")
         end
         logins:set(slot, true, ${failureSeconds})
+    }
+`;
+
+/**
+ * A reload ends idle connections at once, also under a request that is already on its way; so in the seconds before,
+ * each answer ends its connection, and says so. nginx does that for a request that came through a location without
+ * keep-alive, wherever it goes on to. (HTTP/2 needs no such thing: its clients learn what was not served.)
+ */
+const drain = `
+    # Before a reload of nginx, each answer ends its connection.
+    set $mlflow_vps_uri $uri;
+    if (-f ${drainFile}) { rewrite ^ /mlflow-vps/drain last; }
+    location = /mlflow-vps/drain {
+        internal;
+        keepalive_timeout 0;
+        rewrite ^ $mlflow_vps_uri last;
     }
 `;
 

@@ -125,12 +125,19 @@ nginx_has_read() {
 reload_nginx() {
   local deadline=$((SECONDS + 30))
   systemctl is-active --quiet nginx.service || return 0
+  # nginx ends idle connections at once, also under a request that is already on its way; so clients are asked to end
+  # theirs before (see the site).
+  install -d -m 0755 "${drain_file%/*}"
+  trap 'rm -f "$drain_file"' EXIT
+  : >"$drain_file"
+  sleep 3
   logged "reloading nginx" systemctl reload nginx.service
   # A reload returns before the new workers are there.
   until nginx_has_read "$@"; do
     ((SECONDS < deadline)) || fail "nginx did not take up its configuration in 30 s; see 'journalctl -u nginx' on the host"
     sleep 0.2 # between two looks; the new workers are the condition
   done
+  rm -f "$drain_file"
 }
 
 # One run of a step at a time: the lock is held by this process and gone with it.

@@ -5,6 +5,9 @@ import { join } from "node:path";
 export const managed =
   "# Managed by mlflow-vps: edits here are found by the drift check and undone by the next up.";
 
+/** While this file is there, nginx asks clients to open a new connection for their next request. */
+export const drainFile = "/run/mlflow-vps/drain";
+
 /** A plain value that a step's script gets: a bash variable, array (list) or associative array (record). */
 export type Value = string | number | boolean | readonly string[] | Readonly<Record<string, string>>;
 export type Values = Readonly<Record<string, Value>>;
@@ -38,7 +41,7 @@ function declaration(name: string, value: Value): string {
  * step's three functions, and in the last line the call, so that a transfer that is cut short runs nothing.
  */
 export function renderScript(step: string, values: Values, body: string): string {
-  const declarations = Object.entries({ step, managed, ...values }).map(([name, value]) =>
+  const declarations = Object.entries({ step, managed, drainFile, ...values }).map(([name, value]) =>
     declaration(name, value),
   );
   return [...declarations, library.trimEnd(), body.trimEnd(), 'main "$@" </dev/null', ""].join("\n");

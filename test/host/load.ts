@@ -1,5 +1,6 @@
 import { Agent as HttpAgent, type RequestOptions } from "node:http";
 import { Agent as HttpsAgent } from "node:https";
+import type { Socket } from "node:net";
 import { setTimeout as pause } from "node:timers/promises";
 import { open } from "./harness";
 
@@ -16,6 +17,11 @@ export interface Report {
   readonly perSecond: number;
   /** One line for each request without its answer: when, which, why. */
   readonly failed: string[];
+  /**
+   * Kept connections that the server ended though its last answer did not announce it: a request that was on its way
+   * at that moment would have failed. Few are, so this tells what `failed` alone would show by chance only.
+   */
+  readonly cutOff: number;
 }
 
 /** Clients that keep a connection, each one of its own. */
@@ -35,7 +41,10 @@ export class Load {
   private running = false;
   private sent = 0;
   private started = 0;
+  private stopped = 0;
   private readonly failed: string[] = [];
+  private cutOff = 0;
+  private readonly sockets = new WeakMap<Socket, { announced: boolean }>();
   private clients: Promise<void>[] = [];
   private readonly agents: HttpAgent[] = [];
   private runId = "";
@@ -64,8 +73,24 @@ export class Load {
     for (const agent of this.agents) {
       agent.destroy();
     }
-    const seconds = (Date.now() - this.started) / 1000;
-    return { sent: this.sent, perSecond: this.sent / seconds, failed: this.failed };
+    this.stopped = Date.now();
+    return this.report();
+  }
+
+  /** Sends while something is done. */
+  async during(work: () => Promise<unknown>): Promise<Report> {
+    await this.start();
+    try {
+      await work();
+    } finally {
+      await this.stop();
+    }
+    return this.report();
+  }
+
+  private report(): Report {
+    const seconds = (this.stopped - this.started) / 1000;
+    return { sent: this.sent, perSecond: this.sent / seconds, failed: this.failed, cutOff: this.cutOff };
   }
 
   private agent(): HttpAgent {
@@ -73,6 +98,16 @@ export class Load {
     const agent = this.args.uri.startsWith("https:") ? new HttpsAgent(settings) : new HttpAgent(settings);
     this.agents.push(agent);
     return agent;
+  }
+
+  private watch(socket: Socket): void {
+    if (!this.sockets.has(socket)) {
+      const connection = { announced: false };
+      this.sockets.set(socket, connection);
+      socket.once("close", () => {
+        this.cutOff += this.running && !connection.announced ? 1 : 0;
+      });
+    }
   }
 
   private async count(what: string, request: () => Promise<unknown>): Promise<void> {
@@ -140,7 +175,12 @@ export class Load {
         timeout: 60_000,
         ...more,
       });
+      outgoing.on("socket", (socket) => this.watch(socket));
       outgoing.on("response", (incoming) => {
+        const connection = this.sockets.get(incoming.socket);
+        if (connection !== undefined) {
+          connection.announced = incoming.headers.connection === "close";
+        }
         let text = "";
         incoming.setEncoding("utf8").on("data", (chunk: string) => {
           text += chunk;
