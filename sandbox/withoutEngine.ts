@@ -1,7 +1,7 @@
 /**
  * Applies the program to a host where there is no Pulumi CLI: the SDK's mock monitor carries out each command over SSH
  * and waits for it, so order and values are those of a real `up`. It is a test instrument: no preview, and no state but
- * what was generated (passwords, keys, certificates).
+ * what was generated (passwords, keys, certificates), and how to remove each step that the last `up` applied.
  *
  *     tsx sandbox/withoutEngine.ts up|check|destroy --config FILE --state DIRECTORY
  *
@@ -111,6 +111,30 @@ function generateTls(kind: string, inputs: Record<string, unknown>): Record<stri
   }
 }
 
+/** The commands that were applied, by resource name in the order of their end; mode 0600, for their stdin holds secrets. */
+class Applied {
+  private readonly known: Record<string, CommandInputs>;
+
+  constructor(private readonly file: string) {
+    this.known = existsSync(file) ? JSON.parse(readFileSync(file, "utf8")) : {};
+  }
+
+  put(name: string, command?: CommandInputs): void {
+    delete this.known[name];
+    if (command !== undefined) {
+      this.known[name] = command;
+    }
+    writeFileSync(this.file, JSON.stringify(this.known), { mode: 0o600 });
+  }
+
+  /** Those that the program no longer has, the last one first, as an engine removes them after all else is applied. */
+  without(names: ReadonlySet<string>): [string, CommandInputs][] {
+    return Object.entries(this.known)
+      .filter(([name]) => !names.has(name))
+      .reverse();
+  }
+}
+
 let saidSomething = false;
 
 async function run(command: CommandInputs, action: "create" | "delete"): Promise<void> {
@@ -152,7 +176,9 @@ async function main(): Promise<number> {
   }
   mkdirSync(values.state, { recursive: true, mode: 0o700 });
   const generated = new Generated(join(values.state, "generated.json"));
+  const applied = new Applied(join(values.state, "applied.json"));
   const commands: CommandInputs[] = [];
+  const commandNames = new Set<string>();
   const probes: ProbeInputs[] = [];
 
   // Like an engine: after a failure nothing new starts, and what is under way comes to its end.
@@ -197,8 +223,10 @@ async function main(): Promise<number> {
         return { id: name, state: { ...inputs, drift: [], generation: 1 } };
       case "command:remote:Command":
         commands.push(inputs);
+        commandNames.add(name);
         if (action === "up") {
           await carryOut(run(inputs, "create"));
+          applied.put(name, inputs);
         }
         return { id: name, state: inputs };
       default:
@@ -232,6 +260,10 @@ async function main(): Promise<number> {
   await pulumi.runtime.disconnect();
 
   if (action === "up") {
+    for (const [name, command] of applied.without(commandNames)) {
+      await run(command, "delete");
+      applied.put(name);
+    }
     process.stderr.write(saidSomething ? "" : "  nothing to do, the host is as it should be\n");
     writeFileSync(join(values.state, "outputs.json"), JSON.stringify(outputs, undefined, 2), { mode: 0o600 });
   }
