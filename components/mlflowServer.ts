@@ -141,8 +141,9 @@ export class MlflowServer extends pulumi.ComponentResource {
                 connection,
                 names,
                 pem: authority?.pem ?? (tls.mode === "provided" ? tls.pem : undefined),
-                // A provided one can only be replaced by hand: it is not worth a drift before it has ended.
-                daysNeeded: tls.mode === "provided" ? 0 : 14,
+                // Only the stack's own is renewed by the next up; certbot looks after its own, and a person after a
+                // provided one.
+                daysNeeded: tls.mode === "selfSigned" ? 14 : 0,
               },
               after(servers),
             ),

@@ -1,10 +1,15 @@
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import type * as pulumi from "@pulumi/pulumi";
-import { managed } from "../step/script";
+import { drainFile, managed } from "../step/script";
 import { type HostArgs, Step } from "../step/step";
 
 /** Where certbot puts its answers to the certificate authority; nginx serves them on port 80. */
 export const challengeDirectory = "/var/lib/mlflow-vps/acme";
+
+/** What certbot calls the certificate, and so where it keeps it. */
+const lineage = "mlflow-vps";
+/** certbot runs what is in this directory after each renewal, whichever certificate it is for. */
+const hookFile = "/etc/letsencrypt/renewal-hooks/deploy/mlflow-vps";
 
 export interface AcmeArgs extends HostArgs {
   /** Public name that the certificate is for. */
@@ -31,6 +36,8 @@ export class Acme extends Step {
         payload: {
           certificateFile: args.certificateFile,
           challengeDirectory,
+          lineage,
+          hookFile,
           hook: renderHook(args.certificateFile),
         },
       },
@@ -39,15 +46,24 @@ export class Acme extends Step {
   }
 }
 
-/** What certbot runs after it got a certificate: the new one takes the old one's place whole, then nginx reloads. */
+/**
+ * What certbot runs after a renewal: the new certificate takes the old one's place whole, then nginx reloads, once
+ * clients have had the time to end their connections themselves. When the reload fails, the check of the certificate
+ * names it.
+ */
 export function renderHook(certificateFile: string): string {
   return `#!/bin/sh
 ${managed}
 set -eu
-umask 077
+[ "$RENEWED_LINEAGE" = /etc/letsencrypt/live/${lineage} ] || exit 0
 partial=$(mktemp ${certificateFile}.XXXXXX)
-trap 'rm -f "$partial"' EXIT
+trap 'rm -f "$partial" ${drainFile}' EXIT
 cat "$RENEWED_LINEAGE/privkey.pem" "$RENEWED_LINEAGE/fullchain.pem" >"$partial"
 mv -f "$partial" ${certificateFile}
-systemctl reload nginx.service`;
+systemctl is-active --quiet nginx.service || exit 0
+install -d -m 0755 ${dirname(drainFile)}
+: >${drainFile}
+sleep 3
+systemctl reload nginx.service
+sleep 3`;
 }

@@ -261,6 +261,7 @@ describe("the nginx site", () => {
           server_name mlflow.example.org 192.0.2.10;
           server_tokens off;
           client_header_timeout 15s;
+          keepalive_timeout 0;
           location / { return 308 $mlflow_vps_origin$request_uri; }
       }
 
@@ -305,6 +306,15 @@ describe("the nginx site", () => {
                   ngx.log(ngx.WARN, "mlflow-vps: ", address, " is shut out for 600 s after 10 failed logins")
               end
               logins:set(slot, true, 60)
+          }
+
+          # Before a reload of nginx, each answer ends its connection.
+          set $mlflow_vps_uri $uri;
+          if (-f /run/mlflow-vps/drain) { rewrite ^ /mlflow-vps/drain last; }
+          location = /mlflow-vps/drain {
+              internal;
+              keepalive_timeout 0;
+              rewrite ^ $mlflow_vps_uri last;
           }
 
           # MLflow holds every other request in memory.

@@ -1,0 +1,62 @@
+import { describe, expect, test } from "vitest";
+import { renderHook } from "../../components/acme/acme";
+import { renderSite } from "../../components/proxy/render";
+import { drainFile, managed } from "../../components/step/script";
+
+const site = {
+  names: ["mlflow.example.org", "192.0.2.10"],
+  port: 443,
+  secure: true,
+  servicePort: 5000,
+  usersFile: "/etc/users",
+  certificateFile: "/etc/server.pem",
+  httpPort: 80,
+  challengeDirectory: "/srv/acme",
+  strictTransport: true,
+};
+
+describe("what certbot runs after a renewal", () => {
+  test("is this", () => {
+    expect(renderHook("/etc/server.pem")).toMatchInlineSnapshot(`
+      "#!/bin/sh
+      # Managed by mlflow-vps: edits here are found by the drift check and undone by the next up.
+      set -eu
+      [ "$RENEWED_LINEAGE" = /etc/letsencrypt/live/mlflow-vps ] || exit 0
+      partial=$(mktemp /etc/server.pem.XXXXXX)
+      trap 'rm -f "$partial" /run/mlflow-vps/drain' EXIT
+      cat "$RENEWED_LINEAGE/privkey.pem" "$RENEWED_LINEAGE/fullchain.pem" >"$partial"
+      mv -f "$partial" /etc/server.pem
+      systemctl is-active --quiet nginx.service || exit 0
+      install -d -m 0755 /run/mlflow-vps
+      : >/run/mlflow-vps/drain
+      sleep 3
+      systemctl reload nginx.service
+      sleep 3"
+    `);
+  });
+
+  test("is a program, says who manages it, and ends without an empty line, which the check could not see", () => {
+    const hook = renderHook("/etc/server.pem");
+    expect(hook.split("\n").slice(0, 2)).toEqual(["#!/bin/sh", managed]);
+    expect(hook).toBe(hook.trimEnd());
+  });
+});
+
+describe("the site", () => {
+  test("answers the authority on the HTTP port, without a password, and sends everything else on to HTTPS", () => {
+    const [, http = ""] = renderSite(site).split(/^server \{$/m);
+    expect(http).toContain("listen 80;");
+    expect(http).toContain("location /.well-known/acme-challenge/ { root /srv/acme; }");
+    expect(http).toContain("location / { return 308 $mlflow_vps_origin$request_uri; }");
+    expect(http).not.toContain("auth_basic");
+  });
+
+  test("has no place for the authority's questions where there is no public one", () => {
+    expect(renderSite({ ...site, challengeDirectory: undefined })).not.toContain("acme-challenge");
+  });
+
+  test("asks clients for new connections while the hook, or a step, is about to reload nginx", () => {
+    expect(renderSite(site)).toContain(`if (-f ${drainFile})`);
+    expect(renderHook("/etc/server.pem")).toContain(`: >${drainFile}\n`);
+  });
+});
