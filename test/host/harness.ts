@@ -76,6 +76,9 @@ export class Guest {
   }
 }
 
+/** Half a day from now, so that no test meets the updates. */
+const hourOfUpdates = `${String((new Date().getHours() + 12) % 24).padStart(2, "0")}:00`;
+
 export interface Outputs {
   readonly trackingUri: string;
   readonly users: Readonly<Record<string, string>>;
@@ -101,8 +104,7 @@ export class Deployment {
       "host.user": "deploy",
       "host.hostKeyFile": join(this.guest.directory, "host_key.pub"),
       "host.privateKeyFile": join(this.guest.directory, "id_ed25519"),
-      // Half a day from now: no test meets it.
-      "updates.time": `${String((new Date().getHours() + 12) % 24).padStart(2, "0")}:00`,
+      "updates.time": hourOfUpdates,
       ...this.config,
     };
     const entries = Object.entries(given).filter(([, value]) => value !== undefined);
