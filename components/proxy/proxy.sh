@@ -14,6 +14,8 @@ site_here() {
   if [[ $(printf '%s\n' 1.25.1 "$nginx_version" | sort --version-sort | head -n 1) == 1.25.1 ]]; then
     text=$(sed 's/^\( *\)\(listen .*\) ssl http2;$/\1\2 ssl;/; s/^\( *\)ssl_certificate .*/&\n\1http2 on;/' <<<"$text")
   fi
+  # The distribution's own site tells nginx's version, unless nginx.conf keeps it back as from Debian 13 on.
+  grep --quiet --no-messages --recursive '^[[:space:]]*server_tokens' /etc/nginx/nginx.conf /etc/nginx/conf.d || text+=$'\n\nserver_tokens off;'
   printf '%s\n' "$text"
 }
 

@@ -69,7 +69,9 @@ upstream mlflow_vps {
     keepalive 16;
 }
 
-lua_shared_dict mlflow_vps_logins 1m;
+# Apart: failures from many addresses push out the oldest of their kind, and no shut-out one.
+lua_shared_dict mlflow_vps_logins 4m;
+lua_shared_dict mlflow_vps_shut_out 1m;
 ${renderHttp(site)}
 server {
 ${renderListen(site)}
@@ -181,28 +183,38 @@ server {
 `;
 }
 
-/** Looks before anything else is done with a request, and counts when its answer is known. */
+/**
+ * Looks before anything else is done with a request, and counts before its answer goes out: in the log phase a client
+ * that leaves its request or its answer unfinished could put the count off, guess after guess.
+ */
 const lockOut = `
-    # ${failures} failed logins within ${failureSeconds} s shut their address out for ${shutOutSeconds} s, from every login. The host's own is exempt.
+    # An IPv6 network of 64 bits is one caller: whoever has one address of it has them all.
+    set_by_lua_block $mlflow_vps_caller {
+        local b = { ngx.var.binary_remote_addr:byte(1, 8) }
+        if #b == 4 then return ngx.var.remote_addr end
+        return ("%x:%x:%x:%x::/64"):format(b[1] * 256 + b[2], b[3] * 256 + b[4], b[5] * 256 + b[6], b[7] * 256 + b[8])
+    }
+    # ${failures} failed logins within ${failureSeconds} s shut their caller out for ${shutOutSeconds} s, from every login. The host's own is exempt.
     rewrite_by_lua_block {
-        local out = ngx.shared.mlflow_vps_logins:get("out " .. ngx.var.remote_addr)
+        local caller = ngx.var.mlflow_vps_caller
+        local out = ngx.shared.mlflow_vps_shut_out:get(caller)
         if out and out > ngx.now() then
             -- Not 429: clients would wait for the end and say nothing.
             ngx.status = 403
             ngx.header["Content-Type"] = "text/plain"
-            ngx.say("Too many failed logins from ", ngx.var.remote_addr, ": shut out for ", math.ceil(out - ngx.now()), " s.")
+            ngx.say("Too many failed logins from ", caller, ": shut out for ", math.ceil(out - ngx.now()), " s.")
             return ngx.exit(403)
         end
     }
-    log_by_lua_block {
-        local logins, address = ngx.shared.mlflow_vps_logins, ngx.var.remote_addr
+    header_filter_by_lua_block {
         local failed = ngx.status == 401 and ngx.var.http_authorization and not ngx.var.upstream_status
-        if not failed or address == "127.0.0.1" or address == "::1" then return end
+        if not failed or ngx.var.remote_addr == "127.0.0.1" or ngx.var.remote_addr == "::1" then return end
+        local logins, caller = ngx.shared.mlflow_vps_logins, ngx.var.mlflow_vps_caller
         -- A ring of the failures before this one: where its oldest is still there, this is one too many.
-        local slot = address .. " " .. logins:incr(address, 1, 0) % ${failures - 1}
+        local slot = caller .. " " .. logins:incr(caller, 1, 0) % ${failures - 1}
         if logins:get(slot) then
-            logins:set("out " .. address, ngx.now() + ${shutOutSeconds}, ${shutOutSeconds})
-            ngx.log(ngx.WARN, "mlflow-vps: ", address, " is shut out for ${shutOutSeconds} s after ${failures} failed logins")
+            ngx.shared.mlflow_vps_shut_out:set(caller, ngx.now() + ${shutOutSeconds}, ${shutOutSeconds})
+            ngx.log(ngx.WARN, "mlflow-vps: ", caller, " is shut out for ${shutOutSeconds} s after ${failures} failed logins")
         end
         logins:set(slot, true, ${failureSeconds})
     }
@@ -225,16 +237,16 @@ const drain = `
 `;
 
 const letIn = `
-    # Lets a shut-out address in again: asked for on the host itself, by a user with the password.
+    # Lets a caller in again, named as the refusal names it: asked for on the host itself, by a user with the password.
     location = /mlflow-vps/let-in {
         allow 127.0.0.1;
         allow ::1;
         deny all;
         content_by_lua_block {
-            local logins, address = ngx.shared.mlflow_vps_logins, ngx.var.arg_address or ""
-            local out = logins:get("out " .. address)
-            logins:delete("out " .. address)
-            for slot = 0, ${failures - 2} do logins:delete(address .. " " .. slot) end
+            local shut_out, address = ngx.shared.mlflow_vps_shut_out, ngx.var.arg_address or ""
+            local out = shut_out:get(address)
+            shut_out:delete(address)
+            for slot = 0, ${failures - 2} do ngx.shared.mlflow_vps_logins:delete(address .. " " .. slot) end
             ngx.say(address, out and " may enter again" or " was not shut out")
         }
     }

@@ -247,7 +247,9 @@ describe("the nginx site", () => {
           keepalive 16;
       }
 
-      lua_shared_dict mlflow_vps_logins 1m;
+      # Apart: failures from many addresses push out the oldest of their kind, and no shut-out one.
+      lua_shared_dict mlflow_vps_logins 4m;
+      lua_shared_dict mlflow_vps_shut_out 1m;
 
       # Only to names that are ours, whatever the Host header says.
       map $host $mlflow_vps_origin {
@@ -284,26 +286,33 @@ describe("the nginx site", () => {
           auth_basic_user_file /etc/users;
           if ($mlflow_vps_foreign) { return 403; }
 
-          # 10 failed logins within 60 s shut their address out for 600 s, from every login. The host's own is exempt.
+          # An IPv6 network of 64 bits is one caller: whoever has one address of it has them all.
+          set_by_lua_block $mlflow_vps_caller {
+              local b = { ngx.var.binary_remote_addr:byte(1, 8) }
+              if #b == 4 then return ngx.var.remote_addr end
+              return ("%x:%x:%x:%x::/64"):format(b[1] * 256 + b[2], b[3] * 256 + b[4], b[5] * 256 + b[6], b[7] * 256 + b[8])
+          }
+          # 10 failed logins within 60 s shut their caller out for 600 s, from every login. The host's own is exempt.
           rewrite_by_lua_block {
-              local out = ngx.shared.mlflow_vps_logins:get("out " .. ngx.var.remote_addr)
+              local caller = ngx.var.mlflow_vps_caller
+              local out = ngx.shared.mlflow_vps_shut_out:get(caller)
               if out and out > ngx.now() then
                   -- Not 429: clients would wait for the end and say nothing.
                   ngx.status = 403
                   ngx.header["Content-Type"] = "text/plain"
-                  ngx.say("Too many failed logins from ", ngx.var.remote_addr, ": shut out for ", math.ceil(out - ngx.now()), " s.")
+                  ngx.say("Too many failed logins from ", caller, ": shut out for ", math.ceil(out - ngx.now()), " s.")
                   return ngx.exit(403)
               end
           }
-          log_by_lua_block {
-              local logins, address = ngx.shared.mlflow_vps_logins, ngx.var.remote_addr
+          header_filter_by_lua_block {
               local failed = ngx.status == 401 and ngx.var.http_authorization and not ngx.var.upstream_status
-              if not failed or address == "127.0.0.1" or address == "::1" then return end
+              if not failed or ngx.var.remote_addr == "127.0.0.1" or ngx.var.remote_addr == "::1" then return end
+              local logins, caller = ngx.shared.mlflow_vps_logins, ngx.var.mlflow_vps_caller
               -- A ring of the failures before this one: where its oldest is still there, this is one too many.
-              local slot = address .. " " .. logins:incr(address, 1, 0) % 9
+              local slot = caller .. " " .. logins:incr(caller, 1, 0) % 9
               if logins:get(slot) then
-                  logins:set("out " .. address, ngx.now() + 600, 600)
-                  ngx.log(ngx.WARN, "mlflow-vps: ", address, " is shut out for 600 s after 10 failed logins")
+                  ngx.shared.mlflow_vps_shut_out:set(caller, ngx.now() + 600, 600)
+                  ngx.log(ngx.WARN, "mlflow-vps: ", caller, " is shut out for 600 s after 10 failed logins")
               end
               logins:set(slot, true, 60)
           }
@@ -335,16 +344,16 @@ describe("the nginx site", () => {
           location ~ ^/+(ajax-)?api/[0-9.]+/mlflow/assistant { return 404; }
           location ~ ^/+metrics { return 404; }
 
-          # Lets a shut-out address in again: asked for on the host itself, by a user with the password.
+          # Lets a caller in again, named as the refusal names it: asked for on the host itself, by a user with the password.
           location = /mlflow-vps/let-in {
               allow 127.0.0.1;
               allow ::1;
               deny all;
               content_by_lua_block {
-                  local logins, address = ngx.shared.mlflow_vps_logins, ngx.var.arg_address or ""
-                  local out = logins:get("out " .. address)
-                  logins:delete("out " .. address)
-                  for slot = 0, 8 do logins:delete(address .. " " .. slot) end
+                  local shut_out, address = ngx.shared.mlflow_vps_shut_out, ngx.var.arg_address or ""
+                  local out = shut_out:get(address)
+                  shut_out:delete(address)
+                  for slot = 0, 8 do ngx.shared.mlflow_vps_logins:delete(address .. " " .. slot) end
                   ngx.say(address, out and " may enter again" or " was not shut out")
               }
           }
@@ -454,7 +463,7 @@ describe("the nginx site", () => {
         /^ *(?:map \S+ \$|upstream |lua_shared_dict |ssl_session_cache shared:)(\w+)/gm,
       ),
     ].map(([, name]) => name);
-    expect(names).toHaveLength(6);
+    expect(names).toHaveLength(7);
     for (const name of names) {
       expect(name).toMatch(/^mlflow_vps/);
     }
