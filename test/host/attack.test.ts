@@ -629,18 +629,18 @@ describe("an attack from outside", () => {
   });
 
   it("finds no other open port", async () => {
-    const open: number[] = [];
+    const found: number[] = [];
     let next = 1;
     const scan = async () => {
       while (next <= 65_535) {
         const port = next++;
         if (await accepts(port)) {
-          open.push(port);
+          found.push(port);
         }
       }
     };
     await Promise.all(Array.from({ length: 500 }, scan));
-    expect(open.sort((a, b) => a - b)).toEqual([22, 80, 443]);
+    expect(found.sort((a, b) => a - b)).toEqual([22, 80, 443]);
   });
 });
 
@@ -699,9 +699,11 @@ describe("200 connections that stay idle", () => {
         socket.resume();
       }
     }
-    expect(left.size).toBe(200);
     let requests = 0;
     for (; Date.now() - begun < 60_000; requests++) {
+      if (requests === 5) {
+        expect(left.size).toBe(200);
+      }
       expect((await asAda(search, { max_results: 1 })).status).toBe(200);
       if (requests % 20 === 0) {
         const body = `artifact ${requests} `.repeat(1000);
