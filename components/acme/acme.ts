@@ -58,6 +58,7 @@ set -eu
 [ "$RENEWED_LINEAGE" = /etc/letsencrypt/live/${lineage} ] || exit 0
 partial=$(mktemp ${certificateFile}.XXXXXX)
 trap 'rm -f "$partial" ${drainFile}' EXIT
+trap 'exit 1' HUP INT TERM
 cat "$RENEWED_LINEAGE/privkey.pem" "$RENEWED_LINEAGE/fullchain.pem" >"$partial"
 mv -f "$partial" ${certificateFile}
 systemctl is-active --quiet nginx.service || exit 0

@@ -4,6 +4,7 @@
 
 readonly site_file=/etc/nginx/sites-available/mlflow-vps
 readonly site_link=/etc/nginx/sites-enabled/mlflow-vps
+readonly default_link=/etc/nginx/sites-enabled/default
 
 # The site as it fits this host: without IPv6 nginx would refuse to start, and from 1.25.1 on HTTP/2 is asked for in
 # another way.
@@ -14,8 +15,6 @@ site_here() {
   if [[ $(printf '%s\n' 1.25.1 "$nginx_version" | sort --version-sort | head -n 1) == 1.25.1 ]]; then
     text=$(sed 's/^\( *\)\(listen .*\) ssl http2;$/\1\2 ssl;/; s/^\( *\)ssl_certificate .*/&\n\1http2 on;/' <<<"$text")
   fi
-  # The distribution's own site tells nginx's version, unless nginx.conf keeps it back as from Debian 13 on.
-  grep --quiet --no-messages --recursive '^[[:space:]]*server_tokens' /etc/nginx/nginx.conf /etc/nginx/conf.d || text+=$'\n\nserver_tokens off;'
   printf '%s\n' "$text"
 }
 
@@ -57,7 +56,17 @@ check_users() {
   [[ -z $(cut -d : -f 1 "$users_file" | grep -v '^#' | sort | uniq --repeated) ]] || problem "$users_file names a user twice"
 }
 
+# The distribution's own page would answer for every name that is not ours, and tells nginx's version. One that somebody
+# has edited is a site like any other.
+default_page_is_on() {
+  local packaged
+  [[ -L $default_link ]] || return
+  packaged=$(dpkg-query --show --showformat='${Conffiles}\n' nginx-common 2>/dev/null | awk '$1 == "/etc/nginx/sites-available/default" { print $2 }')
+  [[ $(md5sum "$default_link" 2>/dev/null | cut -d ' ' -f 1) == "$packaged" ]]
+}
+
 check_files() {
+  ! default_page_is_on || problem "nginx's own default page is on"
   check_file "$site_file" root:root 0644 "$(site_here)"
   [[ $(readlink "$site_link") == "$site_file" ]] || problem "$site_link does not lead to $site_file"
   check_users
@@ -111,23 +120,24 @@ render_users() {
 
 # What nginx refuses must not stay: its next start would fail, and with it the other sites.
 put_site() {
-  local text_before link_before refusal
+  local text_before link_before refusal default_before=''
   text_before=$(cat "$site_file" 2>/dev/null || true)
   link_before=$(readlink "$site_link" || true)
   write_file "$site_file" root:root 0644 "$(site_here)"
   [[ $link_before == "$site_file" ]] || ln -sfn "$site_file" "$site_link"
+  if default_page_is_on; then
+    default_before=$(readlink "$default_link")
+    rm "$default_link"
+    touch "$site_file" # what is gone has no time by which nginx could be seen to have read it
+  fi
   refusal=$(nginx -t -q 2>&1) && return
   if [[ -n $text_before ]]; then printf '%s\n' "$text_before" >"$site_file"; else rm -f "$site_file"; fi
+  [[ -z $default_before ]] || ln -sfn "$default_before" "$default_link"
   if [[ -n $link_before ]]; then ln -sfn "$link_before" "$site_link"; else rm -f "$site_link"; fi
   fail "nginx refuses its configuration, the site is as it was before: $refusal"
 }
 
 start_nginx() {
-  # The distribution's own site wants port 80, whoever has it.
-  if ((port != 80)) && [[ -n $(ss -Hltn 'sport = :80') && -L /etc/nginx/sites-enabled/default ]]; then
-    say "switching off nginx's default site, for another program has port 80"
-    rm /etc/nginx/sites-enabled/default
-  fi
   say "starting nginx"
   systemctl restart nginx.service >>"$log_file" 2>&1 || {
     journalctl --unit nginx.service --lines 5 --no-pager --output cat >&2

@@ -67,6 +67,8 @@ ${site.names.map((name) => `    ${origin(name, site.port, site.secure)} 0;`).joi
 upstream mlflow_vps {
     server 127.0.0.1:${site.servicePort};
     keepalive 16;
+    # Before the service ends them, which it does after 5 s.
+    keepalive_timeout 4s;
 }
 
 # Apart: failures from many addresses push out the oldest of their kind, and no shut-out one.

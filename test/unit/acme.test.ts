@@ -24,6 +24,7 @@ describe("what certbot runs after a renewal", () => {
       [ "$RENEWED_LINEAGE" = /etc/letsencrypt/live/mlflow-vps ] || exit 0
       partial=$(mktemp /etc/server.pem.XXXXXX)
       trap 'rm -f "$partial" /run/mlflow-vps/drain' EXIT
+      trap 'exit 1' HUP INT TERM
       cat "$RENEWED_LINEAGE/privkey.pem" "$RENEWED_LINEAGE/fullchain.pem" >"$partial"
       mv -f "$partial" /etc/server.pem
       systemctl is-active --quiet nginx.service || exit 0

@@ -245,6 +245,8 @@ describe("the nginx site", () => {
       upstream mlflow_vps {
           server 127.0.0.1:5000;
           keepalive 16;
+          # Before the service ends them, which it does after 5 s.
+          keepalive_timeout 4s;
       }
 
       # Apart: failures from many addresses push out the oldest of their kind, and no shut-out one.
