@@ -53,6 +53,9 @@ const end = "0\r\n\r\n";
 const close = "Connection: close";
 const preflight = "Access-Control-Request-Method: POST";
 
+/** As nginx of Debian 12 refuses a malformed HTTP/2 request, or that of Debian 13. */
+const refused2 = /^(reset|HTTP\/2 400)$/m;
+
 const cases: readonly Case[] = [
   // No credentials: nothing but 401, and the service hears nothing.
   ["no credentials: the interface", visitor("GET /"), "401", nothing],
@@ -230,9 +233,9 @@ const cases: readonly Case[] = [
   ["HTTP/3.0", raw(`GET / HTTP/3.0\r\n${host("{host}")}\r\n\r\n`), "505", nothing],
   ["HTTP/2, another length", user2([...post2, "content-length 0"], hidden), "400", nothing],
   ["HTTP/2, chunked", user2([...post2, "transfer-encoding chunked"], end + hidden), "400"],
-  ["HTTP/2, a line break in a header", user2([`x a\r\n\r\n${hidden}`]), "reset", nothing],
-  ["HTTP/2, a line break in a name", user2([`x:a\r\n\r\n${hidden}`]), "reset", nothing],
-  ["HTTP/2, a line break in the path", user2([`:path / HTTP/1.1\r\n\r\n${hidden}`]), "reset", nothing],
+  ["HTTP/2, a line break in a header", user2([`x a\r\n\r\n${hidden}`]), refused2, nothing],
+  ["HTTP/2, a line break in a name", user2([`x:a\r\n\r\n${hidden}`]), refused2, nothing],
+  ["HTTP/2, a line break in the path", user2([`:path / HTTP/1.1\r\n\r\n${hidden}`]), refused2, nothing],
 
   // Pages from elsewhere.
   ["our page", user(`POST ${search}`, `${ours}\r\nContent-Type: application/json`, json), "200"],
