@@ -18,9 +18,10 @@ site_here() {
   printf '%s\n' "$text"
 }
 
-# hash_of PASSWORD SALT: sha256-crypt. The passwords are random and long, so few rounds are enough.
+# hash_of PASSWORD SALT: salted SHA-1, which nginx computes for every request: the passwords are random, 190 bits, so
+# there is nothing to guess that a slow hash would slow down.
 hash_of() {
-  openssl passwd -5 -salt "rounds=1000\$$2" -stdin <<<"$1"
+  printf '{SSHA}%s' "$({ printf '%s%s' "$1" "$2" | openssl dgst -sha1 -binary && printf '%s' "$2"; } | base64 --wrap=0)"
 }
 
 # stored_hash USER: what the file holds for the user; nothing when there is none.
@@ -28,9 +29,9 @@ stored_hash() {
   awk -F : -v user="$1" '$1 == user { print $2; exit }' "$users_file" 2>/dev/null || true
 }
 
-# is_hash_of HASH PASSWORD
+# is_hash_of HASH PASSWORD: the salt is what stands behind the 20 bytes of SHA-1.
 is_hash_of() {
-  [[ $(hash_of "$2" "$(cut -d '$' -f 4 <<<"$1")") == "$1" ]]
+  [[ $1 == '{SSHA}'* && $(hash_of "$2" "$({ base64 --decode <<<"${1#'{SSHA}'}" 2>/dev/null || true; } | tail -c +21 | tr -d '\0')") == "$1" ]]
 }
 
 # Each user's line in the file must be made from the user's password; nobody else may stand there.
