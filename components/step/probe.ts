@@ -2,7 +2,7 @@ import * as pulumi from "@pulumi/pulumi";
 import { type Connection, execute, plainError } from "./ssh";
 
 /** Raise when the provider code below changes, so that stacks take the new code. */
-const providerVersion = 1;
+const providerVersion = 2;
 
 /** Longest time that looking at one step of a host may take. */
 const checkSeconds = 120;

@@ -74,12 +74,32 @@ export function explainLoginError(connection: Connection, cause: string, present
  * @param onOutput gets the standard output as it comes
  * @throws when the host can not be reached or logged in to, or the time limit is over; never because of the exit code
  */
-export function execute(
+export async function execute(
   connection: Connection,
   command: string,
   stdin: string,
   seconds: number,
   onOutput: (text: string) => void = () => undefined,
+): Promise<Finished> {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return await executeOnce(connection, command, stdin, seconds, onOutput);
+    } catch (error) {
+      // sshd turns some of more than ten logins at once away (MaxStartups), and a refresh looks at all steps at once.
+      if (attempt === 4 || !(error as Error).message.includes("ends the connection before a login")) {
+        throw error;
+      }
+      await new Promise((next) => setTimeout(next, 200 + 400 * Math.random()));
+    }
+  }
+}
+
+function executeOnce(
+  connection: Connection,
+  command: string,
+  stdin: string,
+  seconds: number,
+  onOutput: (text: string) => void,
 ): Promise<Finished> {
   return new Promise((resolve, reject) => {
     const client = new Client();
@@ -91,14 +111,18 @@ export function execute(
       client.end();
       finish();
     };
-    client.on("error", (error) =>
-      end(() => reject(plainError(explainLoginError(connection, error.message, presentedKey)))),
-    );
+    let loggedIn = false;
+    const failure = (cause: string) =>
+      plainError(
+        loggedIn
+          ? `${connection.host}: the connection broke while '${command.split(" #")[0]}' ran (${cause})`
+          : explainLoginError(connection, cause, presentedKey),
+      );
+    client.on("error", (error) => end(() => reject(failure(error.message))));
     client.on("connect", () => client.setNoDelay(true));
-    client.on("close", () =>
-      reject(plainError(explainLoginError(connection, "the host closed the connection", presentedKey))),
-    );
+    client.on("close", () => reject(failure("the host closed the connection")));
     client.on("ready", () => {
+      loggedIn = true;
       timer = setTimeout(() => {
         end(() =>
           reject(plainError(`${connection.host}: no end of '${command.split(" #")[0]}' after ${seconds} s`)),
