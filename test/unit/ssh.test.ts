@@ -1,4 +1,5 @@
-import { createServer } from "node:net";
+import { once } from "node:events";
+import { type AddressInfo, connect, createServer } from "node:net";
 import { afterEach, describe, expect, test } from "vitest";
 import { execute, explainLoginError } from "../../components/step/ssh";
 import {
@@ -168,6 +169,46 @@ describe("the host's key", () => {
 });
 
 describe("the login", () => {
+  /** In front of a server: ends the first connections as sshd does when there are too many, then passes on. */
+  async function turningAway(connection: SshServer["connection"], times: number) {
+    let met = 0;
+    const front = createServer((socket) => {
+      met += 1;
+      if (met <= times) {
+        socket.end("Exceeded MaxStartups\r\n");
+        return;
+      }
+      const onward = connect(connection.port, connection.host);
+      for (const end of [socket, onward]) {
+        end.on("error", () => undefined);
+      }
+      socket.pipe(onward).pipe(socket);
+    }).listen(0, "127.0.0.1");
+    await once(front, "listening");
+    const { port } = front.address() as AddressInfo;
+    return { connection: { ...connection, port }, met: () => met, close: () => front.close() };
+  }
+
+  test("that was turned away is tried again, a few times", async () => {
+    const server = await start();
+    const front = await turningAway(server.connection, 2);
+    expect((await execute(front.connection, "true", "", 10)).code).toBe(0);
+    expect([front.met(), server.commands.length]).toEqual([3, 1]);
+    front.close();
+    const closed = await turningAway(server.connection, 99);
+    expect(await refusal(execute(closed.connection, "true", "", 10))).toContain("before a login");
+    expect([closed.met(), server.commands.length]).toEqual([4, 1]);
+    closed.close();
+  });
+
+  test("is not repeated for a command whose connection broke", async () => {
+    const server = await start({ run: (_channel, _command, _stdin, socket) => void socket.destroy() });
+    expect(await refusal(execute(server.connection, "work # step", "", 10))).toMatch(
+      /the connection broke while 'work' ran/,
+    );
+    expect(server.commands).toHaveLength(1);
+  });
+
   test("with a key that the host does not know is refused with what to do", async () => {
     const server = await start({ authorized: otherLoginKey.public });
     const message = await refusal(execute(server.connection, "true", "a secret", 10));
