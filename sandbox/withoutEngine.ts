@@ -128,9 +128,9 @@ class Applied {
   }
 
   /** Those that the program no longer has, the last one first, as an engine removes them after all else is applied. */
-  without(names: ReadonlySet<string>): [string, CommandInputs][] {
+  without(commands: ReadonlyMap<string, CommandInputs>): [string, CommandInputs][] {
     return Object.entries(this.known)
-      .filter(([name]) => !names.has(name))
+      .filter(([name]) => !commands.has(name))
       .reverse();
   }
 }
@@ -177,8 +177,7 @@ async function main(): Promise<number> {
   mkdirSync(values.state, { recursive: true, mode: 0o700 });
   const generated = new Generated(join(values.state, "generated.json"));
   const applied = new Applied(join(values.state, "applied.json"));
-  const commands: CommandInputs[] = [];
-  const commandNames = new Set<string>();
+  const commands = new Map<string, CommandInputs>();
   const probes: ProbeInputs[] = [];
 
   // Like an engine: after a failure nothing new starts, and what is under way comes to its end.
@@ -222,8 +221,7 @@ async function main(): Promise<number> {
         probes.push(inputs);
         return { id: name, state: { ...inputs, drift: [], generation: 1 } };
       case "command:remote:Command":
-        commands.push(inputs);
-        commandNames.add(name);
+        commands.set(name, inputs);
         if (action === "up") {
           await carryOut(run(inputs, "create"));
           applied.put(name, inputs);
@@ -260,7 +258,7 @@ async function main(): Promise<number> {
   await pulumi.runtime.disconnect();
 
   if (action === "up") {
-    for (const [name, command] of applied.without(commandNames)) {
+    for (const [name, command] of applied.without(commands)) {
       await run(command, "delete");
       applied.put(name);
     }
@@ -273,7 +271,7 @@ async function main(): Promise<number> {
     return drift.length > 0 ? 2 : 0;
   }
   if (action === "destroy") {
-    for (const command of commands.reverse()) {
+    for (const command of [...commands.values()].reverse()) {
       await run(command, "delete");
     }
   }

@@ -12,50 +12,24 @@ export interface ServerCertificate {
 /** A server certificate that signed itself, or one signed by an authority whose certificate then ends its chain. */
 export function makeCertificate(subjectAltName: string, days = 30, signed = false): ServerCertificate {
   const directory = mkdtempSync(join(tmpdir(), "mlflow-vps-certificate-"));
-  const openssl = (...args: string[]) => execFileSync("openssl", args, { cwd: directory, stdio: "pipe" });
-  const ec = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"];
+  const openssl = (line: string, ...more: string[]) =>
+    execFileSync("openssl", [...line.split(" "), ...more], { cwd: directory, stdio: "pipe" });
+  const key = "-newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout";
   const names = ["-addext", `subjectAltName=${subjectAltName}`];
   const text = (name: string) => readFileSync(join(directory, name), "utf8");
   try {
     if (!signed) {
-      openssl(
-        "req",
-        "-x509",
-        ...ec,
-        "-keyout",
-        "key",
-        "-out",
-        "crt",
-        "-subj",
-        "/CN=server",
-        ...names,
-        "-days",
-        `${days}`,
-      );
+      openssl(`req -x509 ${key} key -out crt -subj /CN=server -days ${days}`, ...names);
       return { certificate: text("crt"), key: text("key") };
     }
-    openssl(
-      "req",
-      "-x509",
-      ...ec,
-      "-keyout",
-      "ca.key",
-      "-out",
-      "ca",
-      "-subj",
-      "/CN=authority",
-      "-days",
-      "60",
-    );
-    openssl("req", "-new", ...ec, "-keyout", "key", "-out", "csr", "-subj", "/CN=server", ...names);
+    openssl(`req -x509 ${key} ca.key -out ca -subj /CN=authority -days 60`);
+    openssl(`req -new ${key} key -out csr -subj /CN=server`);
     writeFileSync(
       join(directory, "extensions"),
       `subjectAltName=${subjectAltName}\nbasicConstraints=CA:FALSE\n`,
     );
     openssl(
-      ..."x509 -req -in csr -CA ca -CAkey ca.key -CAcreateserial -out crt -extfile extensions".split(" "),
-      "-days",
-      `${days}`,
+      `x509 -req -in csr -CA ca -CAkey ca.key -CAcreateserial -out crt -extfile extensions -days ${days}`,
     );
     return { certificate: text("crt") + text("ca"), key: text("key") };
   } finally {

@@ -9,7 +9,7 @@ check_placeholder() {
     problem "$certificate_file is missing"
     return
   fi
-  [[ $(stat -c '%U:%G %a' "$certificate_file") == 'root:root 600' ]] || problem "$certificate_file is $(stat -c '%U:%G %a' "$certificate_file"), not root:root 600"
+  check_access "$certificate_file" root:root 0600
   openssl x509 -in "$certificate_file" -noout -checkhost "${names[0]}" 2>/dev/null | grep --quiet 'does match' ||
     problem "$certificate_file is not for ${names[0]}"
   openssl x509 -in "$certificate_file" -noout -checkend 0 >/dev/null 2>&1 || problem "the certificate in $certificate_file has ended"

@@ -41,8 +41,7 @@ check_users() {
     problem "$users_file is missing"
     return
   fi
-  [[ $(stat -c '%U:%G %a' "$users_file") == 'root:www-data 640' ]] ||
-    problem "$users_file is $(stat -c '%U:%G %a' "$users_file"), not root:www-data 640"
+  check_access "$users_file" root:www-data 0640
   for user in "${!users[@]}"; do
     hash=$(stored_hash "$user")
     if [[ -z $hash ]]; then

@@ -68,13 +68,16 @@ write_file() {
   }
 }
 
+# check_access PATH OWNER:GROUP MODE: names another owner or mode of something that is there.
+check_access() {
+  local found
+  found=$(stat -c '%U:%G %a' "$1")
+  [[ $found == "$2 ${3#0}" ]] || problem "$1 is $found, not $2 ${3#0}"
+}
+
 # check_directory PATH OWNER:GROUP MODE: names what differs from a directory that make_directory would make.
 check_directory() {
-  if [[ ! -d $1 ]]; then
-    problem "$1 is missing"
-  elif [[ $(stat -c '%U:%G %a' "$1") != "$2 ${3#0}" ]]; then
-    problem "$1 is $(stat -c '%U:%G %a' "$1"), not $2 ${3#0}"
-  fi
+  if [[ -d $1 ]]; then check_access "$@"; else problem "$1 is missing"; fi
 }
 make_directory() {
   mkdir -p "$(dirname "$1")"

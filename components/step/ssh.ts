@@ -19,6 +19,8 @@ export interface Finished {
 }
 
 const loginSeconds = 15;
+/** How a login is explained that sshd did not take up; such a one is worth another try. */
+const turnedAway = "something answers there, but it ends the connection before a login";
 
 /** An error whose message says it all: the engine prints the stack of every other one. */
 export function plainError(message: string): Error {
@@ -54,7 +56,7 @@ export function explainLoginError(connection: Connection, cause: string, present
   }
   if (/before handshake|closed the connection|ECONNRESET/i.test(cause)) {
     return (
-      `${target}: something answers there, but it ends the connection before a login. Check host.address and ` +
+      `${target}: ${turnedAway}. Check host.address and ` +
       "host.port, and on the host that sshd runs and has not shut this address out (fail2ban, MaxStartups)."
     );
   }
@@ -86,7 +88,7 @@ export async function execute(
       return await executeOnce(connection, command, stdin, seconds, onOutput);
     } catch (error) {
       // sshd turns some of more than ten logins at once away (MaxStartups), and a refresh looks at all steps at once.
-      if (attempt === 4 || !(error as Error).message.includes("ends the connection before a login")) {
+      if (attempt === 4 || !(error as Error).message.includes(turnedAway)) {
         throw error;
       }
       await new Promise((next) => setTimeout(next, 200 + 400 * Math.random()));
