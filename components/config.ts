@@ -354,8 +354,10 @@ export function parseConfig(raw: Readonly<Record<string, string>>, directory: st
     "database.port": demand("database.port", keys["database.port"], 0),
     "host.port": demand("host.port", keys["host.port"], 0),
   };
-  for (const [name, port] of Object.entries(ports)) {
-    const other = Object.entries(ports).find(([key, value]) => value === port && key !== name);
+  // The service has two ports: a changed one starts beside the one that it follows.
+  const taken = { ...ports, "service.port + 1": ports["service.port"] + 1 };
+  for (const [name, port] of Object.entries(taken)) {
+    const other = Object.entries(taken).find(([key, value]) => value === port && key !== name);
     if (other !== undefined && name < other[0]) {
       problems.push(`${name}: ${port} is given for ${other[0]} too; allowed is a port of its own`);
     }

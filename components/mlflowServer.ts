@@ -11,7 +11,7 @@ import { Preflight } from "./preflight/preflight";
 import { type Entrance, hostHeaders, origin } from "./proxy/render";
 import { ReverseProxy } from "./proxy/reverseProxy";
 import { findRelease, Runtime } from "./runtime/runtime";
-import { Service } from "./service/service";
+import { Service, upstreamFile } from "./service/service";
 import { Updates } from "./updates/updates";
 
 const serverPackages = ["postgresql", "nginx", "libnginx-mod-http-lua", "curl", "logrotate", "openssl"];
@@ -154,7 +154,7 @@ export class MlflowServer extends pulumi.ComponentResource {
         connection,
         ...entrance,
         httpPort: config.httpPort,
-        servicePort: config.servicePort,
+        upstreamFile,
         certificateFile,
         challengeDirectory: tls.mode === "acme" ? challengeDirectory : undefined,
         strictTransport: config.domain !== undefined && (tls.mode === "acme" || tls.mode === "provided"),

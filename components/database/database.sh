@@ -4,19 +4,14 @@
 
 # The first line of pg_hba.conf that matches decides, so these stand first; each carries our mark.
 readonly mark='# mlflow-vps'
-readonly access="local  $database  all                    peer           $mark
-host   $database  $role  127.0.0.1/32  scram-sha-256  $mark
-host   $database  all  0.0.0.0/0  reject  $mark
-host   $database  all  ::/0  reject  $mark"
+readonly databases=$database,${database}_rehearsal # the second is there while a migration is tried
+readonly access="local  $databases  all                    peer           $mark
+host   $databases  $role  127.0.0.1/32  scram-sha-256  $mark
+host   $databases  all  0.0.0.0/0  reject  $mark
+host   $databases  all  ::/0  reject  $mark"
 readonly server_settings="$managed
 listen_addresses = 'localhost'
 password_encryption = 'scram-sha-256'"
-
-# sql DATABASE: runs the statements on stdin as PostgreSQL's superuser; prints bare values.
-sql() {
-  runuser --user postgres -- psql --no-psqlrc --quiet --tuples-only --no-align --port "$port" \
-    --set ON_ERROR_STOP=1 --dbname "$1"
-}
 
 running() { systemctl is-active --quiet postgresql && sql postgres <<<'select 1' >/dev/null 2>&1; }
 
@@ -25,7 +20,7 @@ access_file() { sql postgres <<<'show hba_file'; }
 
 # The role logs in the way the server does: over TCP, with the password from the file that the server reads.
 login_works() {
-  PGPASSFILE=$password_file PGCONNECT_TIMEOUT=5 psql --no-psqlrc --no-password --host 127.0.0.1 --port "$port" \
+  PGPASSFILE=$password_file PGCONNECT_TIMEOUT=5 psql --no-psqlrc --no-password --host 127.0.0.1 --port "$database_port" \
     --username "$role" --dbname "$database" --command 'select 1' >/dev/null 2>&1 </dev/null
 }
 
@@ -43,7 +38,7 @@ SQL
 check() {
   local owner role_state kind name relation_owner
   if ! running; then
-    problem "PostgreSQL does not answer on port $port"
+    problem "PostgreSQL does not answer on port $database_port"
     return
   fi
   check_account "$account"
@@ -103,7 +98,7 @@ listen_locally() {
 apply() {
   local name kind relation_owner
   running || logged "starting PostgreSQL" systemctl enable --now postgresql
-  running || fail "PostgreSQL does not answer on port $port: see 'pg_lsclusters' and 'journalctl -u postgresql@*' on the host, or set database.port"
+  running || fail "PostgreSQL does not answer on port $database_port: see 'pg_lsclusters' and 'journalctl -u postgresql@*' on the host, or set database.port"
   make_account "$account"
 
   write_file "$(settings_file)" postgres:postgres 0644 "$server_settings"
@@ -136,7 +131,7 @@ remove() {
     say "PostgreSQL is not installed any more, so there is no database to keep"
     return
   fi
-  running || fail "PostgreSQL does not answer on port $port, so nothing can be said about the data: start it, then destroy again"
+  running || fail "PostgreSQL does not answer on port $database_port, so nothing can be said about the data: start it, then destroy again"
   rm -f "$password_file"
   if [[ $delete_data == true ]]; then
     sql postgres <<<"drop database if exists \"$database\" with (force)"
@@ -144,7 +139,7 @@ remove() {
     say "deleted database $database and its role, as data.deleteOnDestroy says"
   elif [[ -n $(sql postgres <<<"select 1 from pg_roles where rolname = '$role'") ]]; then
     sql postgres <<<"alter role \"$role\" nologin password null"
-    say "kept: database $database in PostgreSQL on port $port (its role $role can not log in any more)"
+    say "kept: database $database in PostgreSQL on port $database_port (its role $role can not log in any more)"
   fi
   rm -f "$(settings_file)"
   sed -i "/$mark\$/d" "$(access_file)"

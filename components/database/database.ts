@@ -37,7 +37,7 @@ export class Database extends Step {
         connection,
         step: "database",
         script: join(__dirname, "database.sh"),
-        settings: { database, role, port, account, passwordFile, deleteData },
+        settings: { database, role, databasePort: port, account, passwordFile, deleteData },
         payload: {
           password,
           passwordLine: pulumi.output(password).apply((text) => passwordLine(port, database, role, text)),

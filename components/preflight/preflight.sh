@@ -29,14 +29,6 @@ check_port() {
     problem "port $1 is taken by $holder; stop that or set $3 to a free port"
 }
 
-# check_room DIRECTORY MEGABYTES
-check_room() {
-  local directory=$1 free
-  until [[ -d $directory ]]; do directory=$(dirname "$directory"); done
-  free=$(($(df --output=avail -k "$directory" | tail -n 1) / 1024))
-  ((free >= $2)) || problem "$1 has $free MB free, the server needs $2 MB; make room or take a larger disk"
-}
-
 check_system() {
   local id version name architecture
   id=$(sed -n 's/^ID="\?\([^"]*\)"\?$/\1/p' /etc/os-release)
@@ -76,7 +68,8 @@ check() {
   if [[ -n $is_root ]]; then
     check_port "$proxy_port" nginx.service proxy.port
     ((http_port == 0)) || check_port "$http_port" nginx.service proxy.httpPort
-    check_port "$service_port" mlflow.service service.port
+    check_port "$service_port" 'mlflow*.service' service.port
+    check_port "$((service_port + 1))" 'mlflow*.service' service.port
     check_port "$database_port" 'postgresql@*.service' database.port
   fi
 }

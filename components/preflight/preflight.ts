@@ -5,8 +5,8 @@ import { type HostArgs, Step } from "../step/step";
 /** Systems (os-release ID and VERSION_ID) that the steps are made for. */
 export const supportedSystems = ["debian-12", "debian-13", "ubuntu-22.04", "ubuntu-24.04"] as const;
 
-/** MB of memory: the service takes about 410, PostgreSQL, nginx and the system the rest. */
-const memoryNeeded = 900;
+/** MB of memory: the service takes about 450, twice while a changed one takes over; PostgreSQL, nginx and the system the rest. */
+const memoryNeeded = 1400;
 /** MB of free disk before the packages and the release are there, and afterwards. */
 const roomNeeded = 2500;
 const roomRunning = 500;

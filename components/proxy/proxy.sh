@@ -3,7 +3,6 @@
 # The site on nginx, with the users who may enter. Other sites on the same nginx are left alone.
 
 readonly site_file=/etc/nginx/sites-available/mlflow-vps
-readonly site_link=/etc/nginx/sites-enabled/mlflow-vps
 readonly default_link=/etc/nginx/sites-enabled/default
 
 # The site as it fits this host: without IPv6 nginx would refuse to start, and from 1.25.1 on HTTP/2 is asked for in

@@ -12,8 +12,8 @@ export interface Entrance {
 }
 
 export interface Site extends Entrance {
-  /** TCP port of the service on 127.0.0.1. */
-  readonly servicePort: number;
+  /** File with the address of the service, in nginx's words. */
+  readonly upstreamFile: string;
   /** Password file of the users, in nginx's format. */
   readonly usersFile: string;
   /** File with private key and certificate chain, used where the port speaks TLS. */
@@ -65,7 +65,7 @@ ${site.names.map((name) => `    ${origin(name, site.port, site.secure)} 0;`).joi
 }
 
 upstream mlflow_vps {
-    server 127.0.0.1:${site.servicePort};
+    include ${site.upstreamFile};
     keepalive 16;
     # Before the service ends them, which it does after 5 s.
     keepalive_timeout 4s;

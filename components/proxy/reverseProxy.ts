@@ -4,8 +4,8 @@ import { type HostArgs, Step } from "../step/step";
 import { type Entrance, origin, renderSite } from "./render";
 
 export interface ReverseProxyArgs extends HostArgs, Entrance {
-  /** TCP port of the service on 127.0.0.1. */
-  readonly servicePort: number;
+  /** File with the address of the service, in nginx's words; the service step writes it. */
+  readonly upstreamFile: string;
   /** File with private key and certificate chain, used where the port speaks TLS. */
   readonly certificateFile: string;
   /** TCP port whose requests are sent on to HTTPS; nothing where there is none. */

@@ -50,8 +50,10 @@ apply() {
   # Proves that the server can be imported, compiles what it imports (the service may not write here, and would compile
   # at every start), and keeps the newest migration that it knows, so that a check need not import MLflow to compare.
   logged "importing MLflow $version" "$building/bin/python" -c '
-import sys
-import mlflow, mlflow.cli, mlflow.server.fastapi_app, mlflow.store.tracking.sqlalchemy_store, psycopg2, uvicorn.main
+import importlib, importlib.util, sys
+import mlflow, mlflow.cli, mlflow.server, mlflow.store.tracking.sqlalchemy_store, psycopg2
+for server in ["mlflow.server.fastapi_app", "uvicorn.main"] if importlib.util.find_spec("uvicorn") else ["gunicorn.app.wsgiapp"]:
+    importlib.import_module(server)
 from mlflow.store.db.utils import _get_latest_schema_revision
 assert mlflow.__version__ == sys.argv[1], mlflow.__version__
 print(_get_latest_schema_revision(), file=open(sys.argv[2], "w"))

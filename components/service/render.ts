@@ -9,17 +9,21 @@ export const sizes = [
 
 const logFile = "/var/log/mlflow/server.log";
 
+/** Names the release in the environment file; the unit is the same for all. */
+const releaseVariable = "MLFLOW_VPS_RELEASE";
+
 /**
- * The systemd unit. Its output goes to the journal and, by way of tee, to a file for people without journal rights.
+ * The systemd unit, a template: an instance is the TCP port that it serves, so that a changed service can start beside
+ * the one that it follows. Its output goes to the journal and, by way of tee, to a file for people without journal rights.
  *
  * Left out of the sandbox on purpose: PrivateUsers, for the unit would not start where user namespaces are switched off,
  * and PrivateNetwork and IPAddressDeny, for webhooks and the AI gateway call out.
  */
-export function renderUnit(account: string, release: string, artifacts: string): string {
+export function renderUnit(account: string, artifacts: string): string {
   const writable = ["/var/lib/mlflow", "/var/log/mlflow", artifacts];
   return `${managed}
 [Unit]
-Description=MLflow tracking server
+Description=MLflow tracking server on port %i
 Documentation=https://mlflow.org/docs/latest/
 After=network.target postgresql.service
 Wants=postgresql.service
@@ -31,9 +35,9 @@ ${writable.map((directory) => `AssertPathIsDirectory=${directory}`).join("\n")}
 User=${account}
 Group=${account}
 WorkingDirectory=/var/lib/mlflow
-EnvironmentFile=/etc/mlflow-vps/mlflow.env
+EnvironmentFile=/etc/mlflow-vps/mlflow-%i.env
 # tee outlives the server's SIGTERM, so that its last lines are kept, and ends with the server's output.
-ExecStart=/bin/bash -c 'exec "$$0" server > >(trap "" TERM INT; exec tee -a ${logFile}) 2>&1' ${release}/bin/mlflow
+ExecStart=/bin/bash -c 'exec "$$${releaseVariable}/bin/mlflow" server > >(trap "" TERM INT; exec tee -a ${logFile}) 2>&1'
 Restart=on-failure
 RestartSec=2
 TimeoutStopSec=60
@@ -100,7 +104,7 @@ ${logFile} {
 /** Settings of needrestart, in Perl: it lists the service where it would restart it, at whatever hour packages change. */
 export function renderRestartRule(): string {
   return `${managed}
-$nrconf{override_rc}{qr(^mlflow\\.service$)} = 0;`;
+$nrconf{override_rc}{qr(^mlflow@)} = 0;`;
 }
 
 export interface Environment {
@@ -109,15 +113,17 @@ export interface Environment {
   readonly passwordFile: string;
   readonly artifacts: string;
   readonly temporary: string;
-  readonly port: number;
+  /** Directory of the release that runs. */
+  readonly release: string;
   readonly allowedHosts: readonly string[];
   readonly origins: readonly string[];
   readonly encryptionPassphrase: string;
 }
 
-/** The service's settings, but for what the host's memory decides. Source: MLflow's environment variables, 3.17. */
+/** The service's settings, but for its port and what the host's memory decides. Source: MLflow's environment variables, 3.17. */
 export function renderEnvironment(settings: Environment): string {
   const variables = {
+    [releaseVariable]: settings.release,
     MLFLOW_BACKEND_STORE_URI: settings.storeUri,
     PGPASSFILE: settings.passwordFile,
     MLFLOW_SERVE_ARTIFACTS: "true",
@@ -125,7 +131,6 @@ export function renderEnvironment(settings: Environment): string {
     // On the file system of the artifacts: an upload is staged here.
     TMPDIR: settings.temporary,
     MLFLOW_HOST: "127.0.0.1",
-    MLFLOW_PORT: settings.port,
     // An explicit list replaces MLflow's own, so it also names the host itself.
     MLFLOW_SERVER_ALLOWED_HOSTS: [...settings.allowedHosts, "127.0.0.1:*", "localhost:*"].join(","),
     MLFLOW_SERVER_CORS_ALLOWED_ORIGINS: settings.origins.join(","),

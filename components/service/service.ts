@@ -1,3 +1,4 @@
+import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import * as pulumi from "@pulumi/pulumi";
 import { passwordFile } from "../database/database";
@@ -6,7 +7,7 @@ import { type HostArgs, Step } from "../step/step";
 import { renderEnvironment, renderLogRotation, renderRestartRule, renderUnit, sizes } from "./render";
 
 export interface ServiceArgs extends HostArgs {
-  /** What runs. Changing it migrates the database, then restarts the service. */
+  /** What runs. Changing it rehearses the migration on a copy of the database, then migrates. */
   readonly release: Release;
   /** System user of the service. */
   readonly account: string;
@@ -14,13 +15,13 @@ export interface ServiceArgs extends HostArgs {
   readonly database: { readonly name: string; readonly role: string; readonly port: number };
   /** Absolute directory of the artifacts. Changing it moves nothing. */
   readonly artifacts: string;
-  /** TCP port on 127.0.0.1. Changing it restarts the service. */
+  /** First of two TCP ports on 127.0.0.1: a changed service starts on the free one, then takes over. */
   readonly port: number;
-  /** Addresses (host or host:port) that requests may name in their Host header. Changing it restarts the service. */
+  /** Addresses (host or host:port) that requests may name in their Host header. */
   readonly allowedHosts: readonly string[];
-  /** Origins of the web interface, for its own requests. Changing them restarts the service. */
+  /** Origins of the web interface, for its own requests. */
   readonly origins: readonly string[];
-  /** Worker processes, 1 to 16, or by the host's memory. Changing it restarts the service. */
+  /** Worker processes, 1 to 16, or by the host's memory. */
   readonly workers: number | "auto";
   /** Run MLflow's job runner (server-side scorers, GenAI evaluation); or by the host's memory. */
   readonly jobs: boolean | "auto";
@@ -29,6 +30,9 @@ export interface ServiceArgs extends HostArgs {
   /** Delete the artifacts when the step is removed; applied by `up`, before a destroy. */
   readonly deleteData: boolean;
 }
+
+/** Names the instance that serves, in nginx's words; part of the upstream of the site. */
+export const upstreamFile = "/etc/mlflow-vps/upstream.conf";
 
 /** The tracking server: a systemd unit, its environment, its logs, and the proof that its API answers. */
 export class Service extends Step {
@@ -57,17 +61,26 @@ export class Service extends Step {
           account,
           passwordFile,
           storeUri,
-          databaseAddress: `postgresql://${address}`,
+          database: database.name,
+          role: database.role,
+          databasePort: database.port,
+          upstreamFile,
           temporary,
           sizes: sizes.map((size) => `${size.memory} ${size.workers} ${size.jobs}`),
-          unit: renderUnit(account, release.directory, artifacts),
+          unit: renderUnit(account, artifacts),
+          smokeTest: readFileSync(join(__dirname, "smoke.py"), "utf8"),
           logRotation: renderLogRotation(account),
           restartRule: renderRestartRule(),
-          environment: pulumi
-            .output(args.encryptionPassphrase)
-            .apply((encryptionPassphrase) =>
-              renderEnvironment({ ...args, storeUri, passwordFile, temporary, encryptionPassphrase }),
-            ),
+          environment: pulumi.output(args.encryptionPassphrase).apply((encryptionPassphrase) =>
+            renderEnvironment({
+              ...args,
+              release: release.directory,
+              storeUri,
+              passwordFile,
+              temporary,
+              encryptionPassphrase,
+            }),
+          ),
         },
       },
       opts,

@@ -14,6 +14,7 @@ export DEBIAN_FRONTEND=noninteractive NEEDRESTART_MODE=l
 readonly state_directory=/etc/mlflow-vps
 readonly log_directory=/var/log/mlflow-vps
 readonly log_file=$log_directory/$step.log
+readonly site_link=/etc/nginx/sites-enabled/mlflow-vps # our site, as nginx finds it
 
 # A line of progress, for the person in front of 'pulumi up'.
 say() { printf '%s: %s\n' "$step" "$*"; }
@@ -89,6 +90,14 @@ memory_mb() {
   echo $(($(sed -n 's/^MemTotal: *\([0-9]*\) kB$/\1/p' /proc/meminfo) / 1024))
 }
 
+# check_room DIRECTORY MEGABYTES: names a lack of free disk where the directory is or will be.
+check_room() {
+  local existing=$1 free
+  until [[ -d $existing ]]; do existing=$(dirname "$existing"); done
+  free=$(($(df --output=avail -k "$existing" | tail -n 1) / 1024))
+  ((free >= $2)) || problem "$1 has $free MB free, the server needs $2 MB; make room or take a larger disk"
+}
+
 # The system user that the server runs as; it owns nothing but its data.
 check_account() {
   id -u "$1" >/dev/null 2>&1 || problem "system user $1 is missing"
@@ -97,6 +106,12 @@ make_account() {
   id -u "$1" >/dev/null 2>&1 ||
     logged "making the system user $1" useradd --system --user-group --home-dir /var/lib/mlflow --no-create-home \
       --shell /usr/sbin/nologin "$1"
+}
+
+# sql DATABASE: runs the statements on stdin as PostgreSQL's superuser; prints bare values.
+sql() {
+  runuser --user postgres -- psql --no-psqlrc --quiet --tuples-only --no-align --port "$database_port" \
+    --set ON_ERROR_STOP=1 --dbname "$1"
 }
 
 # older_than PID FILE...: true when the process started before one of the files came to be as it is now. Clock ticks
@@ -130,10 +145,12 @@ reload_nginx() {
   systemctl is-active --quiet nginx.service || return 0
   # nginx ends idle connections at once, also under a request that is already on its way; so clients are asked to end
   # theirs before (see the site).
-  install -d -m 0755 "${drain_file%/*}"
-  trap 'rm -f "$drain_file"' EXIT
-  : >"$drain_file"
-  sleep 3
+  if [[ -e $site_link ]]; then
+    install -d -m 0755 "${drain_file%/*}"
+    trap 'rm -f "$drain_file"' EXIT
+    : >"$drain_file"
+    sleep 3
+  fi
   logged "reloading nginx" systemctl reload nginx.service
   # A reload returns before the new workers are there.
   until nginx_has_read "$@"; do

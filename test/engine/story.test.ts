@@ -150,7 +150,7 @@ describe.skipIf(reason !== undefined)("with the Pulumi engine", () => {
     expect(stored).toContain("mlflow-database-command");
     expect(printed.join("")).toContain("mlflow-database-command");
     const onHost = await guest.run(
-      "cut -d: -f5 /etc/mlflow-vps/pgpass; sed -n s/.*PASSPHRASE=//p /etc/mlflow-vps/mlflow.env; sed -n 2p /etc/mlflow-vps/server.pem",
+      "cut -d: -f5 /etc/mlflow-vps/pgpass; sed -n s/.*PASSPHRASE=//p /etc/mlflow-vps/mlflow-*.env; sed -n 2p /etc/mlflow-vps/server.pem",
     );
     const login = readFileSync(join(guest.directory, "id_ed25519"), "utf8").split("\n")[2] ?? "";
     for (const secret of [...(await generatedSecrets()), ...onHost.split("\n"), login]) {
@@ -182,10 +182,10 @@ describe.skipIf(reason !== undefined)("with the Pulumi engine", () => {
 
   it("refresh sees what was damaged, per step, and heals only that", async () => {
     const { users } = await output();
-    await guest.run("systemctl stop mlflow; echo '# by hand' >>/etc/nginx/sites-available/mlflow-vps");
+    await guest.run("systemctl stop 'mlflow@*'; echo '# by hand' >>/etc/nginx/sites-available/mlflow-vps");
     const seen: string[] = [];
     await stack.preview({ refresh: true, diff: true, onOutput: (text) => void seen.push(text) });
-    expect(seen.join("")).toContain('"mlflow.service does not run"');
+    expect(seen.join("")).toContain('"mlflow@5000.service does not run"');
     expect(seen.join("")).toContain('"/etc/nginx/sites-available/mlflow-vps was changed"');
     // Probe and command of two steps; nothing else.
     expect(await changes(true)).toEqual(["update 4"]);
@@ -244,7 +244,7 @@ describe.skipIf(reason !== undefined)("with the Pulumi engine", () => {
     await stack.destroy({ onOutput: (text) => void seen.push(text) });
     expect(seen.join("")).toContain("kept: artifacts in /var/lib/mlflow/artifacts");
     expect(seen.join("")).toContain("kept: database mlflow in PostgreSQL");
-    expect(await guest.run("ls /etc/systemd/system/mlflow.service 2>/dev/null || echo gone")).toBe("gone");
+    expect(await guest.run("ls /etc/systemd/system/mlflow@.service 2>/dev/null || echo gone")).toBe("gone");
     await guest.run("runuser -u postgres -- psql -d mlflow -Atc 'select count(*) from experiments'");
   });
 });

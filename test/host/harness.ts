@@ -70,6 +70,10 @@ export class Guest {
       await succeed(vpsScript, ["run", this.name, "bash", "-c", `set -euo pipefail; ${commandLine}`])
     ).trim();
   }
+  /** The unit of the instance that serves, or of all that run when there are more. */
+  service(): Promise<string> {
+    return this.run("systemctl list-units --plain --no-legend 'mlflow@*.service' | cut -d ' ' -f 1");
+  }
   /** Starts a shell command line as root inside the guest and leaves it running. */
   async start(commandLine: string): Promise<void> {
     await this.run(`setsid bash -c ${quote(commandLine)} </dev/null >/dev/null 2>&1 &`);
@@ -275,8 +279,8 @@ export function fingerprint(guest: Guest): Promise<string> {
     find ${ours} -printf '%p %m %u:%g %T@ %C@ %s\\n' | sort
     find /etc/mlflow-vps /etc/nginx /etc/postgresql -type f -exec sha256sum {} + | sort
     stat -c '%n %a %U:%G %Y' /var/lib/mlflow /var/lib/mlflow/artifacts
-    for unit in mlflow nginx postgresql@15-main postgresql@17-main; do
-      systemctl show --property Id,MainPID,ActiveState,UnitFileState,InvocationID $unit
+    for unit in 'mlflow@*' nginx postgresql@15-main postgresql@17-main; do
+      systemctl show --property Id,MainPID,ActiveState,UnitFileState,InvocationID "$unit"
     done
     cat /proc/$(systemctl show --property MainPID --value nginx)/task/*/children
     getent passwd; getent group`);

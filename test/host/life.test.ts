@@ -47,7 +47,7 @@ describe("a bare VPS", () => {
   });
 
   it("takes workers and job runner from its 2 GB of memory", async () => {
-    const settings = await guest.run("cat /etc/mlflow-vps/mlflow.env");
+    const settings = await guest.run("cat /etc/mlflow-vps/mlflow-*.env");
     expect(settings).toContain("MLFLOW_WORKERS=1");
     expect(settings).toContain("MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false");
   });
@@ -62,7 +62,7 @@ describe("a bare VPS", () => {
   it("logs to the journal and to a file", async () => {
     await until(
       async () =>
-        (await guest.run("journalctl -u mlflow --no-pager -o cat")).includes("experiments/search") &&
+        (await guest.run("journalctl -u 'mlflow@*' --no-pager -o cat")).includes("experiments/search") &&
         (await guest.run("cat /var/log/mlflow/server.log")).includes("experiments/search"),
       "a request in both logs",
     );
@@ -122,20 +122,20 @@ describe("the service", () => {
   /** Runs a command as root with the file systems as the service sees them. */
   const inside = (command: string) =>
     guest.run(
-      `nsenter --mount --target $(systemctl show --property MainPID --value mlflow) bash -c ${quote(command)}`,
+      `nsenter --mount --target $(systemctl show --property MainPID --value 'mlflow@*') bash -c ${quote(command)}`,
     );
 
   it("is well shut in, as systemd counts it", async () => {
-    const report = await guest.run("systemd-analyze security --no-pager mlflow.service");
-    const exposure = /Overall exposure level for mlflow\.service: (\d+\.\d+)/.exec(report)?.[1];
+    const report = await guest.run(`systemd-analyze security --no-pager ${await guest.service()}`);
+    const exposure = /Overall exposure level for mlflow@\d+\.service: (\d+\.\d+)/.exec(report)?.[1];
     expect(Number(exposure)).toBeLessThanOrEqual(2);
-    expect(await guest.run("systemd-analyze verify /etc/systemd/system/mlflow.service 2>&1")).toBe("");
+    expect(await guest.run(`systemd-analyze verify ${await guest.service()} 2>&1`)).toBe("");
   });
 
   it("runs every process of its own without privileges, and with system calls taken away", async () => {
     const fields = "(CapInh|CapPrm|CapEff|CapBnd|CapAmb|NoNewPrivs|Seccomp):";
     const states = await guest.run(
-      `for pid in $(cat /sys/fs/cgroup/system.slice/mlflow.service/cgroup.procs); do
+      `for pid in $(cat /sys/fs/cgroup$(systemctl show --property ControlGroup --value 'mlflow@*')/cgroup.procs); do
         grep -E '^${fields}' /proc/$pid/status | awk '{ printf "%s%s ", $1, $2 }'; echo
       done | sort -u`,
     );
@@ -177,9 +177,10 @@ with tempfile.TemporaryDirectory() as folder:
   });
 
   it("whose directory is missing does not start, and says which one", async () => {
+    const service = await guest.service();
     await guest.run("mv /var/log/mlflow /var/log/away");
-    expect(await guest.run("systemctl restart mlflow 2>&1 || true")).toContain("Assertion failed");
-    expect(await guest.run("systemctl status mlflow || true")).toContain(
+    expect(await guest.run(`systemctl restart ${service} 2>&1 || true`)).toContain("Assertion failed");
+    expect(await guest.run(`systemctl status ${service} || true`)).toContain(
       "AssertPathIsDirectory=/var/log/mlflow was not met",
     );
     await guest.run("mv /var/log/away /var/log/mlflow");
@@ -241,8 +242,8 @@ describe("drift", () => {
       ],
       [
         "the unit",
-        "sed -i 's/RestartSec=2/RestartSec=99/' /etc/systemd/system/mlflow.service",
-        [/^\/etc\/systemd\/system\/mlflow\.service was changed$/],
+        "sed -i 's/RestartSec=2/RestartSec=99/' /etc/systemd/system/mlflow@.service",
+        [/^\/etc\/systemd\/system\/mlflow@\.service was changed$/],
       ],
       [
         "the site",
@@ -260,8 +261,8 @@ describe("drift", () => {
       ["the release", `rm -rf ${release}`, [/^release \/opt\/mlflow\/releases\/3\.16\.1-\w+ is missing$/]],
       [
         "the environment",
-        "chmod 777 /etc/mlflow-vps/mlflow.env; sed -i s/MLFLOW_WORKERS=1/MLFLOW_WORKERS=3/ /etc/mlflow-vps/mlflow.env",
-        [/mlflow\.env has mode 777, not 640$/, /mlflow\.env was changed$/],
+        "chmod 777 /etc/mlflow-vps/mlflow-*.env; sed -i s/MLFLOW_WORKERS=1/MLFLOW_WORKERS=3/ /etc/mlflow-vps/mlflow-*.env",
+        [/mlflow-\d+\.env has mode 777, not 640$/, /mlflow-\d+\.env was changed$/],
       ],
       [
         "the link to the site",
@@ -285,7 +286,7 @@ describe("drift", () => {
         "chmod 644 /etc/mlflow-vps/pgpass",
         [/^\/etc\/mlflow-vps\/pgpass has mode 644, not 600$/],
       ],
-      ["the service", "systemctl stop mlflow", [/^mlflow\.service does not run$/]],
+      ["the service", "systemctl stop 'mlflow@*'", [/^mlflow@\d+\.service does not run$/]],
       [
         "the users",
         "sed -i '/^ada:/d' /etc/mlflow-vps/htpasswd; printf 'eve:$apr1$x$9d9Wm0QQhVqUWNuVL8KAp0' >>/etc/mlflow-vps/htpasswd",
@@ -303,7 +304,11 @@ describe("drift", () => {
         "sed -i '/role mlflow/d; /scram-sha-256  # mlflow-vps/d; $ a host theirs theirs 10.0.0.0/8 scram-sha-256' /etc/postgresql/*/main/pg_hba.conf",
         [/pg_hba\.conf lacks the lines/],
       ],
-      ["the start at boot", "systemctl disable mlflow", [/^mlflow\.service does not start at boot$/]],
+      [
+        "the start at boot",
+        "rm /etc/systemd/system/multi-user.target.wants/mlflow@*; systemctl daemon-reload",
+        [/^mlflow@\d+\.service does not start at boot$/],
+      ],
       [
         "the artifacts' owner",
         "chown root /var/lib/mlflow/artifacts",
@@ -316,7 +321,7 @@ describe("drift", () => {
       [
         "a directory of the service",
         "mv /var/log/mlflow /var/log/away; mkdir /var/log/mlflow",
-        [/^\/var\/log\/mlflow is root:root 755/, /^mlflow\.service can not write to \/var\/log\/mlflow$/],
+        [/^\/var\/log\/mlflow is root:root 755/, /^mlflow@\d+\.service can not write to \/var\/log\/mlflow$/],
       ],
     ],
   ];
@@ -345,7 +350,7 @@ describe("drift", () => {
   });
 
   it("does not name a secret", async () => {
-    await guest.run("echo x >>/etc/mlflow-vps/pgpass; echo x >>/etc/mlflow-vps/mlflow.env");
+    await guest.run("echo x >>/etc/mlflow-vps/pgpass; echo x >>$(ls /etc/mlflow-vps/mlflow-*.env)");
     const lines = (await deployment.drift()).join("\n");
     expect(lines).toContain("/etc/mlflow-vps/pgpass does not hold the password");
     for (const secret of Object.values(deployment.outputs.users)) {
@@ -459,7 +464,9 @@ describe("another site on the same nginx", () => {
 
 describe("rotation", () => {
   const processes = () =>
-    guest.run("systemctl show --property MainPID --value mlflow nginx postgresql@15-main | paste -sd ' '");
+    guest.run(
+      "systemctl show --property MainPID --value 'mlflow@*' nginx postgresql@15-main | paste -sd ' '",
+    );
   const login = (secret: string) =>
     guest
       .run(`PGPASSWORD=${quote(secret)} psql -w -h 127.0.0.1 -U mlflow -d mlflow -Atc 'select 1'`)
@@ -516,7 +523,7 @@ describe("settings", () => {
     expect(await statusOf("ada", password("ada"))).toBe(200);
     expect((await searchExperiments(uri(), "ada", password("ada"), { Origin: uri() })).status).toBe(200);
     await expect(send(`http://${guest.address}:5000/`)).rejects.toThrow("ECONNREFUSED");
-    const pid = await guest.run("systemctl show --property MainPID --value mlflow");
+    const pid = await guest.run("systemctl show --property MainPID --value 'mlflow@*'");
     expect(await guest.run(`tr '\\0' '\\n' </proc/${pid}/environ`)).toContain("MLFLOW_WORKERS=2");
     await client(deployment, [
       "-c",

@@ -1,5 +1,5 @@
 import { readFileSync } from "node:fs";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { quote } from "../../components/step/script";
 import { client, Deployment, Guest, searchExperiments } from "./harness";
@@ -47,7 +47,7 @@ with open("/root/samples", "wb", buffering=0) as samples:
                 continue
             try:
                 with open(f"/proc/{pid}/cmdline", "rb") as f: lines = [f.read()]
-                with open(f"/proc/{pid}/cgroup", "rb") as f: service = b"mlflow.service" in f.read()
+                with open(f"/proc/{pid}/cgroup", "rb") as f: service = b"/mlflow@" in f.read()
                 # The service's own environment holds its passphrase, for root and itself to see.
                 if not service:
                     with open(f"/proc/{pid}/environ", "rb") as f: lines.append(f.read())
@@ -80,7 +80,9 @@ beforeAll(async () => {
   expect((await searchExperiments(trackingUri, "ada", users.ada)).status).toBe(200);
   expect((await searchExperiments(trackingUri, "ada", "wrong")).status).toBe(401);
 
-  await guest.run("for f in pgpass mlflow.env htpasswd server.pem; do echo x >>/etc/mlflow-vps/$f; done");
+  await guest.run(
+    "cd /etc/mlflow-vps && for f in pgpass mlflow-*.env htpasswd server.pem; do echo x >>$f; done",
+  );
   printed.push((await deployment.drift()).join("\n"));
   await up();
   // An apply that fails in the database, in the service and in the proxy prints what it has.
@@ -89,7 +91,7 @@ beforeAll(async () => {
   );
   printed.push(await deployment.upFails());
   await guest.run(
-    "rm /etc/nginx/sites-enabled/broken; echo x >>/etc/mlflow-vps/mlflow.env; mv /opt/mlflow/releases /opt/mlflow/away; systemctl stop mlflow",
+    "rm /etc/nginx/sites-enabled/broken; echo x >>$(ls /etc/mlflow-vps/mlflow-*.env); mv /opt/mlflow/releases /opt/mlflow/away; systemctl stop 'mlflow@*'",
   );
   await guest.run("mkdir -p /opt/mlflow/releases; mount -t tmpfs -o size=1m tmpfs /opt/mlflow/releases");
   printed.push(await deployment.upFails());
@@ -120,7 +122,7 @@ describe("a secret", () => {
   it.each([
     ["the process list during every up", "cat /root/samples", "db upgrade"],
     ["the environment of logins", "cat /root/samples", "SSH_CONNECTION="],
-    ["the journal", "journalctl --no-pager -o export", "mlflow.service"],
+    ["the journal", "journalctl --no-pager -o export", "mlflow@500"],
     ["nginx's logs", "cat /var/log/nginx/*", "experiments/search"],
     ["PostgreSQL's logs, with every statement", "cat /var/log/postgresql/*", "alter role"],
     ["MLflow's log", "cat /var/log/mlflow/*", "experiments/search"],
@@ -137,7 +139,7 @@ describe("a secret", () => {
       "ls -la /tmp /var/tmp /dev/shm; find /tmp /var/tmp /dev/shm /run/mlflow-vps -type f -exec cat {} +",
       "/tmp",
     ],
-    ["the units as systemd shows them", "systemctl show '*' --all --no-pager", "mlflow.service"],
+    ["the units as systemd shows them", "systemctl show '*' --all --no-pager", "mlflow@500"],
   ])("is not in %s", async (_, command, proof) => {
     const text = await guest.run(command);
     expect({ isRead: text.includes(proof), found: found(text) }).toEqual({ isRead: true, found: [] });
@@ -165,19 +167,20 @@ describe("a secret", () => {
       const paths = files.map((line) => line.slice(0, -secret.length - 1));
       held[key] = [...new Set([...(held[key] ?? []), ...paths])];
     }
+    const serviceFile = await guest.run("ls /etc/mlflow-vps/mlflow-*.env");
     expect(held).toEqual({
       "mlflow-database-password": ["/etc/mlflow-vps/pgpass"],
-      "mlflow-encryption-passphrase": ["/etc/mlflow-vps/mlflow.env"],
+      "mlflow-encryption-passphrase": [serviceFile],
       "mlflow-user-ada": [], // only its hash
       "mlflow-authority-key": [],
       "mlflow-authority-server-key": ["/etc/mlflow-vps/server.pem"],
     });
     expect(
-      await guest.run("cd /etc/mlflow-vps && stat -c '%n %U:%G %a' pgpass mlflow.env server.pem htpasswd"),
+      await guest.run("cd /etc/mlflow-vps && stat -c '%n %U:%G %a' pgpass mlflow-*.env server.pem htpasswd"),
     ).toBe(
       [
         "pgpass mlflow:mlflow 600",
-        "mlflow.env root:mlflow 640",
+        `${basename(serviceFile)} root:mlflow 640`,
         "server.pem root:root 600",
         "htpasswd root:www-data 640",
       ].join("\n"),

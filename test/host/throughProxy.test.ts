@@ -107,7 +107,7 @@ describe("a large artifact", () => {
 
 describe("with another program in the service's place", () => {
   beforeAll(async () => {
-    await guest.run(`systemctl stop mlflow; cat >/root/stub.py <<'PYTHON'
+    await guest.run(`systemctl stop 'mlflow@*'; cat >/root/stub.py <<'PYTHON'
 import asyncio
 async def serve(reader, writer):
     head = await reader.readuntil(b"\\r\\n\\r\\n")

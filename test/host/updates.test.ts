@@ -167,7 +167,7 @@ describe("drift", () => {
     ["rm -r /etc/needrestart", ["/etc/needrestart/conf.d/mlflow-vps.conf is missing"]],
     [
       `${replace("/usr/bin/python3")}; ${replace("/lib/x86_64-linux-gnu/libssl.so.3")}`,
-      ["mlflow.service runs with libraries that an update has replaced since (libssl.so.3, python3.11)"],
+      ["mlflow@5000.service runs with libraries that an update has replaced since (libssl.so.3, python3.11)"],
     ],
   ];
 

@@ -7,7 +7,7 @@ const site = {
   names: ["mlflow.example.org", "192.0.2.10"],
   port: 443,
   secure: true,
-  servicePort: 5000,
+  upstreamFile: "/etc/mlflow-vps/upstream.conf",
   usersFile: "/etc/users",
   certificateFile: "/etc/server.pem",
   httpPort: 80,

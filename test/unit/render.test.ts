@@ -13,13 +13,12 @@ import {
 import { managed } from "../../components/step/script";
 import { renderSchedule, renderSettings } from "../../components/updates/render";
 
-const release = "/opt/mlflow/releases/3.17.2-0123abcd";
 const site: Site = {
   names: ["mlflow.example.org", "192.0.2.10"],
   port: 443,
   secure: true,
   httpPort: 80,
-  servicePort: 5000,
+  upstreamFile: "/etc/mlflow-vps/upstream.conf",
   usersFile: "/etc/users",
   certificateFile: "/etc/server.pem",
   strictTransport: false,
@@ -29,7 +28,7 @@ const environment = {
   passwordFile: "/etc/mlflow-vps/pgpass",
   artifacts: "/var/lib/mlflow/artifacts",
   temporary: "/var/lib/mlflow/tmp",
-  port: 5000,
+  release: "/opt/mlflow/releases/3.17.2-0123abcd",
   allowedHosts: ["mlflow.example.org", "mlflow.example.org:80"],
   origins: ["http://mlflow.example.org"],
   encryptionPassphrase: "PASSPHRASE",
@@ -37,7 +36,7 @@ const environment = {
 
 describe("every file on the host", () => {
   test.each([
-    ["the unit", renderUnit("mlflow", release, "/var/lib/mlflow/artifacts")],
+    ["the unit", renderUnit("mlflow", "/var/lib/mlflow/artifacts")],
     ["the log rotation", renderLogRotation("mlflow")],
     ["the rule for needrestart", renderRestartRule()],
     ["apt's settings", renderSettings()],
@@ -51,7 +50,7 @@ describe("every file on the host", () => {
   });
 
   test.each([
-    ["the unit", renderUnit("mlflow", release, "/var/lib/mlflow/artifacts")],
+    ["the unit", renderUnit("mlflow", "/var/lib/mlflow/artifacts")],
     ["the log rotation", renderLogRotation("mlflow")],
     ["the rule for needrestart", renderRestartRule()],
     ["apt's settings", renderSettings()],
@@ -67,10 +66,10 @@ describe("every file on the host", () => {
 
 describe("the service", () => {
   test("has this unit", () => {
-    expect(renderUnit("mlflow", release, "/var/lib/mlflow/artifacts")).toMatchInlineSnapshot(`
+    expect(renderUnit("mlflow", "/var/lib/mlflow/artifacts")).toMatchInlineSnapshot(`
       "# Managed by mlflow-vps: edits here are found by the drift check and undone by the next up.
       [Unit]
-      Description=MLflow tracking server
+      Description=MLflow tracking server on port %i
       Documentation=https://mlflow.org/docs/latest/
       After=network.target postgresql.service
       Wants=postgresql.service
@@ -84,9 +83,9 @@ describe("the service", () => {
       User=mlflow
       Group=mlflow
       WorkingDirectory=/var/lib/mlflow
-      EnvironmentFile=/etc/mlflow-vps/mlflow.env
+      EnvironmentFile=/etc/mlflow-vps/mlflow-%i.env
       # tee outlives the server's SIGTERM, so that its last lines are kept, and ends with the server's output.
-      ExecStart=/bin/bash -c 'exec "$$0" server > >(trap "" TERM INT; exec tee -a /var/log/mlflow/server.log) 2>&1' /opt/mlflow/releases/3.17.2-0123abcd/bin/mlflow
+      ExecStart=/bin/bash -c 'exec "$$MLFLOW_VPS_RELEASE/bin/mlflow" server > >(trap "" TERM INT; exec tee -a /var/log/mlflow/server.log) 2>&1'
       Restart=on-failure
       RestartSec=2
       TimeoutStopSec=60
@@ -138,13 +137,13 @@ describe("the service", () => {
 
   test("has this environment", () => {
     expect(renderEnvironment(environment)).toMatchInlineSnapshot(`
-      "MLFLOW_BACKEND_STORE_URI=postgresql+psycopg2://mlflow@127.0.0.1:5432/mlflow
+      "MLFLOW_VPS_RELEASE=/opt/mlflow/releases/3.17.2-0123abcd
+      MLFLOW_BACKEND_STORE_URI=postgresql+psycopg2://mlflow@127.0.0.1:5432/mlflow
       PGPASSFILE=/etc/mlflow-vps/pgpass
       MLFLOW_SERVE_ARTIFACTS=true
       MLFLOW_ARTIFACTS_DESTINATION=/var/lib/mlflow/artifacts
       TMPDIR=/var/lib/mlflow/tmp
       MLFLOW_HOST=127.0.0.1
-      MLFLOW_PORT=5000
       MLFLOW_SERVER_ALLOWED_HOSTS=mlflow.example.org,mlflow.example.org:80,127.0.0.1:*,localhost:*
       MLFLOW_SERVER_CORS_ALLOWED_ORIGINS=http://mlflow.example.org
       MLFLOW_CRYPTO_KEK_PASSPHRASE=PASSPHRASE
@@ -220,7 +219,7 @@ describe("security updates", () => {
   test("do not let needrestart restart the service", () => {
     expect(renderRestartRule()).toMatchInlineSnapshot(`
       "# Managed by mlflow-vps: edits here are found by the drift check and undone by the next up.
-      $nrconf{override_rc}{qr(^mlflow\\.service$)} = 0;"
+      $nrconf{override_rc}{qr(^mlflow@)} = 0;"
     `);
   });
 });
@@ -243,7 +242,7 @@ describe("the nginx site", () => {
       }
 
       upstream mlflow_vps {
-          server 127.0.0.1:5000;
+          include /etc/mlflow-vps/upstream.conf;
           keepalive 16;
           # Before the service ends them, which it does after 5 s.
           keepalive_timeout 4s;
@@ -454,8 +453,8 @@ describe("the nginx site", () => {
     ]);
   });
 
-  test("leads to the service's port, and asks the users' file", () => {
-    expect(differences({ servicePort: 5001 }).come).toEqual(["server 127.0.0.1:5001;"]);
+  test("asks where the service is, and asks the users' file", () => {
+    expect(differences({ upstreamFile: "/etc/other.conf" }).come).toEqual(["include /etc/other.conf;"]);
     expect(differences({ usersFile: "/etc/others" }).come).toEqual(["auth_basic_user_file /etc/others;"]);
   });
 
