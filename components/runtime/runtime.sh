@@ -52,7 +52,8 @@ apply() {
   logged "importing MLflow $version" "$building/bin/python" -c '
 import importlib, importlib.util, sys
 import mlflow, mlflow.cli, mlflow.server, mlflow.store.tracking.sqlalchemy_store, psycopg2
-for server in ["mlflow.server.fastapi_app", "uvicorn.main"] if importlib.util.find_spec("uvicorn") else ["gunicorn.app.wsgiapp"]:
+by_uvicorn = importlib.util.find_spec("mlflow.server.fastapi_app")  # from MLflow 3 on
+for server in ["mlflow.server.fastapi_app", "uvicorn.main"] if by_uvicorn else ["gunicorn.app.wsgiapp"]:
     importlib.import_module(server)
 from mlflow.store.db.utils import _get_latest_schema_revision
 assert mlflow.__version__ == sys.argv[1], mlflow.__version__

@@ -252,13 +252,12 @@ migrate_database() {
 migrate() {
   local schema
   schema=$(database_schema) || fail "the database does not answer"
-  [[ $schema != "$(<"$release/schema")" ]] || return 0
-  if [[ -n $schema ]]; then
-    demand_way_forward "$schema"
-    demand_room
-    rehearse "$1"
-    keep_dump
-  fi
+  # A new database gets its tables from the first start.
+  [[ -n $schema && $schema != "$(<"$release/schema")" ]] || return 0
+  demand_way_forward "$schema"
+  demand_room
+  rehearse "$1"
+  keep_dump
   migrate_database
 }
 

@@ -56,7 +56,7 @@ const leftovers = () =>
     systemctl list-units --plain --no-legend 'mlflow@*' | tail -n +2`);
 const sql = (statement: string) =>
   guest.run(`cd /tmp; runuser -u postgres -- psql -d mlflow -Atv ON_ERROR_STOP=1 <<'SQL'\n${statement}\nSQL`);
-const dumps = () => guest.run("ls /var/backups/mlflow-vps/*.dump 2>/dev/null | wc -l");
+const dumps = () => guest.run("find /var/backups/mlflow-vps -name '*.dump' | wc -l");
 
 let before = "";
 
@@ -155,22 +155,26 @@ describe("an upgrade that fails", () => {
     expect(await dumps()).toBe("0");
   });
 
-  it("while dumping, leaves the database as it was", async () => {
-    await guest.run(
-      "mkdir -p /var/backups/mlflow-vps; chattr +i /var/backups/mlflow-vps 2>/dev/null || mount -o bind,ro /var/backups/mlflow-vps /var/backups/mlflow-vps || { mount --bind /var/backups/mlflow-vps /var/backups/mlflow-vps; mount -o remount,bind,ro /var/backups/mlflow-vps; }",
-    );
-    await failsUnnoticed(/could not be dumped, so it was not migrated|can.*not|FAILED/);
-    await guest.run(
-      "chattr -i /var/backups/mlflow-vps 2>/dev/null; umount /var/backups/mlflow-vps 2>/dev/null || true",
-    );
+  it("for the disk is full while dumping, leaves the database as it was", async () => {
+    // Room enough at first; filled up while the migration is rehearsed.
+    await guest.run("mount -t tmpfs -o size=400m,mode=700 tmpfs /var/backups/mlflow-vps");
+    await guest.start(`
+      until [[ -e /etc/mlflow-vps/pgpass-rehearsal ]]; do sleep 0.05; done
+      cat /dev/zero >/var/backups/mlflow-vps/full`);
+    await failsUnnoticed(/could not be dumped, so it was not migrated: .*No space left on device/s);
+    expect(await guest.run("ls /var/backups/mlflow-vps")).toBe("full");
+    await guest.run("umount /var/backups/mlflow-vps");
     expect(await schema()).toBe(old);
   });
 
   it("while the live database is migrated, leaves it as it was", async () => {
-    // Refuses a command of the migration, in the live database only.
-    await sql(`create function refuse() returns event_trigger language plpgsql as
-      $$ begin if current_database() = 'mlflow' then raise 'refused for the test'; end if; end $$;
-      create event trigger refuse on ddl_command_start when tag in ('CREATE TABLE') execute function refuse()`);
+    // Refuses a command of the migration, once the dump is there.
+    await guest.start(`cd /tmp
+      until ls /var/backups/mlflow-vps/*.dump; do sleep 0.05; done
+      runuser -u postgres -- psql -d mlflow <<'SQL'
+create function refuse() returns event_trigger language plpgsql as $$ begin raise 'refused for the test'; end $$;
+create event trigger refuse on ddl_command_start when tag in ('CREATE TABLE') execute function refuse();
+SQL`);
     await failsUnnoticed(/FAILED: migrating the database .*as it was[\s\S]*refused for the test/);
     await sql("drop event trigger refuse; drop function refuse()");
     expect(await schema()).toBe(old);
