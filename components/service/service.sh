@@ -241,10 +241,10 @@ migrate_database() {
   local tries=20 output
   say "migrating the database to MLflow $version"
   until output=$(PGOPTIONS='-c lock_timeout=700ms' migrate_to_release "$store_uri" "$password_file" 2>&1); do
+    logged "migrating the database (mlflow db upgrade)" cat <<<"$output"
     if [[ $output != *'lock timeout'* ]] || ((--tries == 0)); then
-      fail "migrating the database (mlflow db upgrade); it is as it was. Last lines:"$'\n'"$(tail -n 15 <<<"$output" | cut -c -400)"
+      fail "migrating the database; it is as it was: $(grep --extended-regexp '^[[:alnum:]_.]+(Error|Exception): ' <<<"$output" | tail -n 1 || tail -n 1 <<<"$output"). More in $log_file on the host"
     fi
-    logged "could not lock the tables, trying again" cat <<<"$output"
   done
 }
 

@@ -25,7 +25,7 @@ export interface Report {
 }
 
 /** Clients that keep a connection, each one of its own. */
-const keepingClients = 6;
+const keepingClients = 12;
 /** Clients that open a connection for each request. */
 const openingClients = 2;
 /** Longest pause of a client between two requests, in ms; on average it is half as long. */

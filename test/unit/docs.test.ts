@@ -154,3 +154,27 @@ describe("Pulumi.yaml", () => {
     );
   });
 });
+
+describe("docs/faults.md", () => {
+  const text = readFileSync(join(project, "docs/faults.md"), "utf8");
+  const rows = text.split("\n").filter((line) => /^\| (?!Fault \|)/.test(line));
+  const tests = (file: string) => readFileSync(join(project, "test/host", `${file}.test.ts`), "utf8");
+
+  test.each(rows.map((row) => row.split(" | ").at(-1)?.replace(/ \|$/, "") ?? ""))(
+    "names a test: %s",
+    (name) => {
+      const [file = "", title = ""] = name.split(/: (.*)/);
+      expect(tests(file)).toContain(title);
+    },
+  );
+
+  test("leaves out no test of the faults", () => {
+    const titles = [
+      ...tests("faults").matchAll(/^ {2}it(?:\.each\(steps\))?\(\s*"([^"]+?)(?: %s.*)?"/gm),
+    ].map(([, title]) => title);
+    expect(titles.length).toBeGreaterThan(15);
+    for (const title of titles) {
+      expect(text).toContain(title);
+    }
+  });
+});
