@@ -40,7 +40,7 @@ for run in sorted(client.search_runs([experiment.experiment_id], run_view_type=3
 async function unnoticed(what: string, change: () => Promise<unknown>): Promise<void> {
   const load = new Load({ uri: uri(), user: "grace", password: password("grace") });
   const { sent, perSecond, failed } = await load.during(change);
-  console.log(`${what}: ${sent} requests sent, ${failed.length} failed`);
+  console.log([`${what}: ${sent} requests sent, ${failed.length} failed`, ...failed].join("\n"));
   expect(failed).toEqual([]);
   expect(perSecond).toBeGreaterThan(20);
   expect(await deployment.drift()).toEqual([]);

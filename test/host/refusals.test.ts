@@ -28,7 +28,7 @@ describe("a host that can not take the server", () => {
     expect(error).toMatch(
       /- the system is Fedora 44; install one of: debian-12 debian-13 ubuntu-22\.04 ubuntu-24\.04/,
     );
-    expect(error).toMatch(/- the host has \d{3} MB of memory, the server needs 900 MB; take a larger one/);
+    expect(error).toMatch(/- the host has \d{3} MB of memory, the server needs 1400 MB; take a larger one/);
     expect(error).toMatch(
       /- \/opt has \d+ MB free, the server needs 2500 MB; make room or take a larger disk/,
     );

@@ -536,6 +536,9 @@ describe("a wrong config", () => {
     expect(refusal({ ...least, "service.port": "5432" })).toContain(
       "database.port: 5432 is given for service.port too",
     );
+    expect(refusal({ ...least, "service.port": "5431" })).toContain(
+      "database.port: 5432 is given for service.port + 1 too",
+    );
   });
 });
 
