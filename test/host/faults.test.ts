@@ -93,7 +93,11 @@ function startUp(): ChildProcess & { readonly ended: Promise<number | null> } {
   );
   return Object.assign(child, { ended: new Promise<number | null>((done) => child.on("exit", done)) });
 }
-const kill = (child: ChildProcess) => process.kill(-(child.pid ?? 0), "SIGKILL");
+const kill = (child: ChildProcess) => {
+  if (child.exitCode === null && child.signalCode === null) {
+    process.kill(-(child.pid ?? 0), "SIGKILL");
+  }
+};
 const link = (state: "up" | "down") =>
   hostTool("ip", ["link", "set", `mlvps${guest.address.split(".")[2]}`, state]);
 
