@@ -21,7 +21,7 @@ check() {
 apt() {
   local output holder said='' deadline=$((SECONDS + 600))
   while true; do
-    if output=$(apt-get --quiet --yes "$@" 2>&1); then
+    if output=$(apt-get --quiet --yes -o Acquire::Retries=3 "$@" 2>&1); then
       printf '%s\n' "$output" >>"$log_file"
       return 0
     fi

@@ -2,7 +2,7 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
-import { client, Deployment, Guest, hostTool, searchExperiments, until } from "./harness";
+import { client, Deployment, Guest, hostTool, searchExperiments, send, until } from "./harness";
 
 /**
  * What goes wrong on hosts and on the way to them. Each test ends with a working server, the data of before and a
@@ -220,20 +220,31 @@ describe("the host", () => {
   });
 
   it("kills one worker, as the kernel does when memory is exhausted: it is started again", async () => {
-    await outage("worker killed", () =>
-      guest.run("kill -KILL $(pgrep --full 'uvicorn.*mlflow.server' | tail -n 1)"),
-    );
+    await outage("worker killed", () => guest.run("kill -KILL $(pgrep --uid mlflow --full uvicorn)"));
   });
 
   it("has no memory to give to the service: requests fail, and it recovers with the memory", async () => {
-    await guest.run(`for pid in $(cat /sys/fs/cgroup$(systemctl show --property ControlGroup --value 'mlflow@*')/cgroup.procs); do
-      prlimit --pid $pid --as=1000000:; done`);
+    const limit = (bytes: string) =>
+      hostTool("bash", [
+        "-c",
+        `pids=$(grep -lE '/mlflow-vps-${guest.address.split(".")[2]}/.*mlflow@' /proc/[0-9]*/cgroup | cut -d / -f 3); [[ -n $pids ]]
+        for pid in $pids; do prlimit --pid "$pid" --as=${bytes}: || exit 1; done`,
+      ]);
+    const { trackingUri, users } = deployment.outputs;
+    const large = () =>
+      send(`${trackingUri}/api/2.0/mlflow/runs/create`, {
+        user: "ada",
+        password: users.ada ?? "",
+        headers: { "Content-Type": "application/json" },
+        body: JSON.stringify({ experiment_id: "0", run_name: "x".repeat(60 * 2 ** 20) }),
+      }).then(
+        ({ status }) => status,
+        () => 599,
+      );
     await outage("memory exhausted", async () => {
-      for (let count = 0; count < 20; count++) {
-        await answers().catch(() => false);
-      }
-      await guest.run(`for pid in $(cat /sys/fs/cgroup$(systemctl show --property ControlGroup --value 'mlflow@*')/cgroup.procs); do
-        prlimit --pid $pid --as=unlimited: || true; done`);
+      limit("1000000");
+      expect(await large()).toBeGreaterThanOrEqual(500);
+      limit("unlimited");
     });
   });
 });
@@ -256,7 +267,7 @@ describe("the disk", () => {
     const artifacts = "/var/lib/mlflow";
     // The service sees what is mounted before it starts.
     await guest.run(`cp -a ${artifacts} /root/kept; systemctl stop 'mlflow@*'
-      mount -t tmpfs -o size=60m tmpfs ${artifacts}; cp -a /root/kept/. ${artifacts}/; chown mlflow:mlflow ${artifacts}; chmod 750 ${artifacts}`);
+      mount -t tmpfs -o size=700m tmpfs ${artifacts}; cp -a /root/kept/. ${artifacts}/; chown mlflow:mlflow ${artifacts}; chmod 750 ${artifacts}`);
     await deployment.up();
     const upload = (megabytes: number) =>
       client(deployment, [
@@ -270,8 +281,10 @@ with mlflow.start_run():
     mlflow.log_artifact("/tmp/large.bin")
 os.remove("/tmp/large.bin")`,
       ]);
-    await expect(upload(100)).rejects.toThrow(/500|50[0-9]|error/i);
+    await guest.run(`head -c 650M /dev/zero >${artifacts}/full`);
+    await expect(upload(100)).rejects.toThrow(/\b5\d\d\b/);
     expect((await data()).trim()).toBe("{'kept': 7.0} kept content");
+    await guest.run(`rm ${artifacts}/full`);
     await upload(5);
     await guest.run(`systemctl stop 'mlflow@*'; umount ${artifacts}; rm -r /root/kept`);
     await deployment.up();
@@ -301,6 +314,52 @@ while not os.path.exists("/run/unlock"): time.sleep(0.1)'`,
       "dpkg --purge logrotate; sed -i '/^Package: logrotate$/,/^$/ s/_[^_]*_amd64.deb/_0-gone_amd64.deb/' /var/lib/apt/lists/*_Packages 2>/dev/null || true; rm -f /var/cache/apt/archives/*.deb /var/cache/apt/*.bin",
     );
     await deployment.up();
+  });
+
+  /** A mirror in the guest that refuses the first request and passes on all others. */
+  const mirror = async () => {
+    await guest.run(`cat >/root/mirror.py <<'PYTHON'
+import http.server, os, urllib.request
+class Mirror(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        if not os.path.exists("/run/refused"):
+            open("/run/refused", "w").close()
+            return self.send_error(503)
+        url = self.path if self.path.startswith("http") else self.path
+        headers = {"Accept": self.headers.get("Accept", "*/*"), "User-Agent": "mirror"}
+        with urllib.request.urlopen(urllib.request.Request(url, headers=headers)) as answer:
+            body = answer.read()
+            self.send_response(200)
+            self.send_header("Content-Type", answer.headers.get("Content-Type", "text/plain"))
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+http.server.ThreadingHTTPServer(("127.0.0.1", 8998), Mirror).serve_forever()
+PYTHON
+rm -f /run/refused`);
+    await guest.start("exec python3 /root/mirror.py");
+    await until(async () => (await guest.run("ss -Hltn sport = :8998")) !== "", "the mirror");
+  };
+  const refused = async () => {
+    expect(await guest.run("ls /run/refused; pkill --full mirror.py")).toBe("/run/refused");
+  };
+
+  it("come from a mirror that fails once: asked again", async () => {
+    await mirror();
+    await guest.run(`echo 'Acquire::http::Proxy "http://127.0.0.1:8998";' >/etc/apt/apt.conf.d/99test
+      dpkg --purge logrotate; rm -f /var/cache/apt/archives/*.deb`);
+    await deployment.up();
+    await refused();
+    await guest.run("rm /etc/apt/apt.conf.d/99test");
+  });
+
+  it("come from a PyPI that fails once: asked again", async () => {
+    await mirror();
+    await guest.run(`cp -a /etc/uv /root/uv 2>/dev/null || mkdir -p /etc/uv
+      printf 'index-url = "http://127.0.0.1:8998/simple"\\n' >>/etc/uv/uv.toml; rm /opt/mlflow/releases/*/.contents`);
+    await deployment.up();
+    await refused();
+    await guest.run("rm -r /etc/uv; [[ ! -d /root/uv ]] || mv /root/uv /etc/uv");
   });
 
   it("come truncated from PyPI's mirror: the hashes catch it, and the next up goes on", async () => {
