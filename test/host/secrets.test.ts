@@ -120,13 +120,13 @@ describe("a secret", () => {
 
   /** Where it could be left: [place, what prints all of it, something that must be there for it is really read]. */
   it.each([
-    ["the process list during every up", "cat /root/samples", "db upgrade"],
+    ["the process list during every up", "cat /root/samples", "uvicorn"],
     ["the environment of logins", "cat /root/samples", "SSH_CONNECTION="],
     ["the journal", "journalctl --no-pager -o export", "mlflow@500"],
     ["nginx's logs", "cat /var/log/nginx/*", "experiments/search"],
     ["PostgreSQL's logs, with every statement", "cat /var/log/postgresql/*", "alter role"],
     ["MLflow's log", "cat /var/log/mlflow/*", "experiments/search"],
-    ["the steps' logs", "cat /var/log/mlflow-vps/*", "migrating the database"],
+    ["the steps' logs", "cat /var/log/mlflow-vps/*", "installing MLflow"],
     ["all of /var/log", "find /var/log -type f -exec cat {} +", "mlflow"],
     [
       "files that anybody can read",
