@@ -309,7 +309,7 @@ while not os.path.exists("/run/unlock"): time.sleep(0.1)'`,
 
   it("are out of date in the index: it is fetched anew", async () => {
     await guest.run(
-      "dpkg --purge logrotate; sed -i '/^Package: logrotate$/,/^$/ s/_[^_]*_amd64.deb/_0-gone_amd64.deb/' /var/lib/apt/lists/*_Packages 2>/dev/null || true; rm -f /var/cache/apt/archives/*.deb /var/cache/apt/*.bin",
+      "dpkg --purge logrotate; sed -i '/^Package: logrotate$/,/^$/ s/_[^_]*_amd64.deb/_0-gone_amd64.deb/' /var/lib/apt/lists/*_Packages 2>/dev/null || true; rm -f /var/lib/apt/lists/*InRelease /var/cache/apt/archives/*.deb /var/cache/apt/*.bin",
     );
     await deployment.up();
   });

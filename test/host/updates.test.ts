@@ -18,7 +18,7 @@ const status = async () => {
 };
 const property = (unit: string, name: string) => `systemctl show --property ${name} --value ${unit}`;
 const show = (unit: string, name: string) => guest.run(property(unit, name));
-const mainProcess = () => show("mlflow", "MainPID");
+const mainProcess = () => show("'mlflow@*'", "MainPID");
 /** The time of the day of the next run. */
 const nextRun = () =>
   guest.run(`
@@ -117,7 +117,7 @@ print(mlflow.search_runs()["metrics.step"][0])`,
     expect(await status()).toBe(200);
     expect(await deployment.drift()).toEqual([
       expect.stringMatching(
-        /^mlflow\.service runs with libraries that an update has replaced since \(.*\blibssl\.so\.3\b.*\)$/,
+        /^mlflow@\d+\.service runs with libraries that an update has replaced since \(.*\blibssl\.so\.3\b.*\)$/,
       ),
     ]);
   });
@@ -147,7 +147,7 @@ describe("drift", () => {
   /** Replaces a file by itself, as an update does. */
   const replace = (file: string) => `f=$(readlink -f ${file}); cp -a $f $f.new; mv $f.new $f`;
   /** What is damaged, and the lines of the check. */
-  const damage = (): [string, string[]][] => [
+  const damage = (service: string): [string, string[]][] => [
     [
       `systemctl stop ${timer}; systemctl disable --now apt-daily.timer`,
       [`${timer} does not run`, "apt-daily.timer does not run", "apt-daily.timer is disabled"],
@@ -167,20 +167,17 @@ describe("drift", () => {
     ["rm -r /etc/needrestart", ["/etc/needrestart/conf.d/mlflow-vps.conf is missing"]],
     [
       `${replace("/usr/bin/python3")}; ${replace("/lib/x86_64-linux-gnu/libssl.so.3")}`,
-      ["mlflow@5000.service runs with libraries that an update has replaced since (libssl.so.3, python3.11)"],
+      [`${service} runs with libraries that an update has replaced since (libssl.so.3, python3.11)`],
     ],
   ];
 
   it("is named and healed, and upgrades nothing before the hour", async () => {
     const before = await lastRun();
-    for (const [command] of damage()) {
+    const damaged = damage(await guest.service());
+    for (const [command] of damaged) {
       await guest.run(`${command} 2>/dev/null`);
     }
-    expect((await deployment.drift()).sort()).toEqual(
-      damage()
-        .flatMap(([, lines]) => lines)
-        .sort(),
-    );
+    expect((await deployment.drift()).sort()).toEqual(damaged.flatMap(([, lines]) => lines).sort());
     await deployment.up();
     expect(await deployment.drift()).toEqual([]);
     expect(await nextRun()).toBe(`${hour}:00`);
