@@ -385,7 +385,7 @@ http.server.HTTPServer(("127.0.0.1", 8999), Mirror).serve_forever()'`,
     );
     expect(await deployment.upFails()).toMatch(/runtime: FAILED: installing MLflow/);
     await guest.run(
-      "rm -r /etc/uv; [[ ! -d /root/uv ]] || mv /root/uv /etc/uv; pkill --full 8999; rm -rf /opt/mlflow/releases; mv /opt/mlflow/away /opt/mlflow/releases",
+      "rm -r /etc/uv; [[ ! -d /root/uv ]] || mv /root/uv /etc/uv; pkill --full '[8]999'; rm -rf /opt/mlflow/releases; mv /opt/mlflow/away /opt/mlflow/releases",
     );
     await deployment.up();
   });

@@ -23,7 +23,7 @@ const megabytes = 1024;
 /** Memory of the service's processes and of nginx, and used disk, in MB. */
 async function usage(): Promise<{ memory: number; disk: number }> {
   const text = await guest.run(`
-    pids=$(cat /sys/fs/cgroup/system.slice/{mlflow,nginx}.service/cgroup.procs)
+    pids=$(for group in $(systemctl show --property ControlGroup --value 'mlflow@*' nginx); do cat /sys/fs/cgroup$group/cgroup.procs; done)
     for pid in $pids; do sed -n 's/^Pss: *\\([0-9]*\\) kB/\\1/p' /proc/$pid/smaps_rollup || true; done |
       awk '{ sum += $1 } END { print int(sum / 1024) }'
     du --summarize --block-size=1M --total /var/lib/mlflow /var/lib/nginx /tmp /var/tmp | tail -n 1 | cut -f 1`);
