@@ -12,8 +12,8 @@ export default defineConfig({
     ],
     projects: [
       { test: { name: "unit", include: ["test/unit/**/*.test.ts"], testTimeout: 30_000, maxWorkers: 2 } },
-      // Guests and their names are shared: one file after the other.
-      { test: { name: "host", include: ["test/host/**/*.test.ts"], fileParallelism: false, ...onHost } },
+      // Each file has guests of its own; more than two files at a time would slow each other down.
+      { test: { name: "host", include: ["test/host/**/*.test.ts"], maxWorkers: 2, ...onHost } },
       { test: { name: "engine", include: ["test/engine/**/*.test.ts"], ...onHost } },
     ],
   },

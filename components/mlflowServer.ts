@@ -1,6 +1,7 @@
 import * as pulumi from "@pulumi/pulumi";
 import * as random from "@pulumi/random";
 import { Acme, challengeDirectory } from "./acme/acme";
+import { Adoption } from "./adoption/adoption";
 import { Authority } from "./certificate/authority";
 import { Certificate, certificateFile } from "./certificate/certificate";
 import type { Config } from "./config";
@@ -100,6 +101,19 @@ export class MlflowServer extends pulumi.ComponentResource {
       new Updates(`${name}-updates`, { connection, time: config.updatesTime }, after(servers));
     }
     const runtime = new Runtime(`${name}-runtime`, { connection, release }, after(python));
+    const adoption = new Adoption(
+      `${name}-adoption`,
+      {
+        connection,
+        release,
+        account,
+        database: database.name,
+        databasePort: database.port,
+        artifacts: config.artifactsDirectory,
+      },
+      // When it stops the old server, everything that the new one needs is there.
+      after(runtime, servers),
+    );
     const databaseStep = new Database(
       `${name}-database`,
       {
@@ -111,7 +125,7 @@ export class MlflowServer extends pulumi.ComponentResource {
         account,
         deleteData: config.deleteData,
       },
-      after(servers),
+      after(adoption),
     );
     const service = new Service(
       `${name}-service`,
@@ -129,7 +143,7 @@ export class MlflowServer extends pulumi.ComponentResource {
         encryptionPassphrase,
         deleteData: config.deleteData,
       },
-      after(runtime, databaseStep),
+      after(databaseStep),
     );
     const certificate =
       tls.mode === "none"

@@ -13,8 +13,6 @@ readonly server_settings="$managed
 listen_addresses = 'localhost'
 password_encryption = 'scram-sha-256'"
 
-running() { systemctl is-active --quiet postgresql && sql postgres <<<'select 1' >/dev/null 2>&1; }
-
 settings_file() { echo "$(dirname "$(sql postgres <<<'show config_file')")/conf.d/mlflow-vps.conf"; }
 access_file() { sql postgres <<<'show hba_file'; }
 
@@ -37,7 +35,7 @@ SQL
 
 check() {
   local owner role_state kind name relation_owner
-  if ! running; then
+  if ! database_answers; then
     problem "PostgreSQL does not answer on port $database_port"
     return
   fi
@@ -97,8 +95,7 @@ listen_locally() {
 
 apply() {
   local name kind relation_owner
-  running || logged "starting PostgreSQL" systemctl enable --now postgresql
-  running || fail "PostgreSQL does not answer on port $database_port: see 'pg_lsclusters' and 'journalctl -u postgresql@*' on the host, or set database.port"
+  start_database
   make_account "$account"
 
   write_file "$(settings_file)" postgres:postgres 0644 "$server_settings"
@@ -131,7 +128,7 @@ remove() {
     say "PostgreSQL is not installed any more, so there is no database to keep"
     return
   fi
-  running || fail "PostgreSQL does not answer on port $database_port, so nothing can be said about the data: start it, then destroy again"
+  database_answers || fail "PostgreSQL does not answer on port $database_port, so nothing can be said about the data: start it, then destroy again"
   rm -f "$password_file"
   if [[ $delete_data == true ]]; then
     sql postgres <<<"drop database if exists \"$database\" with (force)"

@@ -20,12 +20,12 @@ unit_on() {
   echo "${unit:-$(<"/proc/$pid/comm")}"
 }
 
-# check_port PORT UNIT_PATTERN KEY: free, or ours.
+# check_port PORT UNIT_PATTERN KEY: free, or ours, or a server's that is taken over before.
 check_port() {
   local holder
   holder=$(unit_on "$1")
   # shellcheck disable=SC2053 # a pattern on purpose
-  [[ -z $holder || $holder == $2 ]] ||
+  [[ -z $holder || $holder == $2 ]] || handmade_servers | grep --quiet --line-regexp --fixed-strings "$holder" ||
     problem "port $1 is taken by $holder; stop that or set $3 to a free port"
 }
 

@@ -12,7 +12,6 @@ readonly restart_rule_file=/etc/needrestart/conf.d/mlflow-vps.conf
 readonly copy=${database}_rehearsal
 readonly copy_password_file=$state_directory/pgpass-rehearsal
 readonly copy_artifacts=$temporary/rehearsal
-readonly dumps=/var/backups/mlflow-vps
 
 # --- instances, named by their port --------------------------------------------------------------------------------
 
@@ -190,12 +189,6 @@ demand_room() {
   [[ -z $lacking ]] || fail "the migration needs a copy and a dump of the database ($size MB), nothing was changed:"$'\n'"$lacking"
 }
 
-copy_database() {
-  sql postgres <<<"create database \"$copy\" owner \"$role\" encoding 'UTF8' locale 'C.UTF-8' template template0" &&
-    runuser --user postgres -- pg_dump --port "$database_port" --format custom "$database" |
-    runuser --user postgres -- pg_restore --port "$database_port" --no-owner --role "$role" --exit-on-error --dbname "$copy"
-}
-
 end_rehearsal() {
   ! grep --quiet --no-messages "/$copy\$" "$(environment_file "$1")" || stop_instance "$1"
   sql postgres <<<"drop database if exists \"$copy\" with (force)"
@@ -209,29 +202,12 @@ rehearse() {
   # shellcheck disable=SC2064 # the instance of now
   trap "end_rehearsal $1" EXIT
   write_file "$copy_password_file" "$account:$account" 0600 "$(sed "s/:$database:/:$copy:/" "$password_file")"
-  logged "copying the database" copy_database
+  logged "copying the database" copy_database "$database" "$copy" "$role"
   logged "rehearsing the migration (mlflow db upgrade on a copy)" migrate_to_release "$copy_uri" "$copy_password_file"
   make_directory "$copy_artifacts" "$account:$account" 0700
   start_instance "$1" "MLFLOW_BACKEND_STORE_URI=$copy_uri"$'\n'"PGPASSFILE=$copy_password_file"$'\n'"MLFLOW_ARTIFACTS_DESTINATION=$copy_artifacts"
   logged "trying MLflow $version on the copy" python3 -c "$smoke_test" "$1"
   end_rehearsal "$1"
-  trap - EXIT
-}
-
-dump_database() {
-  (umask 077 && runuser --user postgres -- pg_dump --port "$database_port" --format custom "$database" >"$1")
-}
-
-keep_dump() {
-  local file
-  file=$dumps/$database-$(date --utc +%Y%m%dT%H%M%SZ)-before-$version.dump
-  install -d -m 0700 "$dumps"
-  rm -f "$dumps"/*.partial # of a run that was cut off
-  trap 'rm -f "$dumps"/*.partial' EXIT
-  say "dumping the database to $file"
-  # Not by 'logged': its output is the dump.
-  { dump_database "$file.partial" && sync "$file.partial" && mv "$file.partial" "$file"; } 2>>"$log_file" ||
-    fail "the database could not be dumped, so it was not migrated: $(tail -n 2 "$log_file")"
   trap - EXIT
 }
 
@@ -257,7 +233,7 @@ migrate() {
   demand_way_forward "$schema"
   demand_room
   rehearse "$1"
-  keep_dump
+  keep_dump "$database" "$version"
   migrate_database
 }
 

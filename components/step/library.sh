@@ -14,6 +14,7 @@ export DEBIAN_FRONTEND=noninteractive NEEDRESTART_MODE=l
 readonly state_directory=/etc/mlflow-vps
 readonly log_directory=/var/log/mlflow-vps
 readonly log_file=$log_directory/$step.log
+readonly dumps=/var/backups/mlflow-vps
 readonly site_link=/etc/nginx/sites-enabled/mlflow-vps # our site, as nginx finds it
 
 # A line of progress, for the person in front of 'pulumi up'.
@@ -112,6 +113,52 @@ make_account() {
 sql() {
   runuser --user postgres -- psql --no-psqlrc --quiet --tuples-only --no-align --port "$database_port" \
     --set ON_ERROR_STOP=1 --dbname "$1"
+}
+
+database_answers() { systemctl is-active --quiet postgresql && sql postgres <<<'select 1' >/dev/null 2>&1; }
+
+start_database() {
+  database_answers || logged "starting PostgreSQL" systemctl enable --now postgresql
+  database_answers || fail "PostgreSQL does not answer on port $database_port: see 'pg_lsclusters' and 'journalctl -u postgresql@*' on the host, or set database.port"
+}
+
+# copy_database FROM TO ROLE: a new database with everything of another one, owned by the role.
+copy_database() {
+  sql postgres <<<"create database \"$2\" owner \"$3\" encoding 'UTF8' locale 'C.UTF-8' template template0" &&
+    runuser --user postgres -- pg_dump --port "$database_port" --format custom "$1" |
+    runuser --user postgres -- pg_restore --port "$database_port" --no-owner --role "$3" --exit-on-error --dbname "$2"
+}
+
+dump_database() {
+  (umask 077 && runuser --user postgres -- pg_dump --port "$database_port" --format custom "$1" >"$2")
+}
+
+# keep_dump DATABASE CHANGE: dumps it before this change, under the name that it has with us; whole, or not at all.
+keep_dump() {
+  local file
+  file=$dumps/$database-$(date --utc +%Y%m%dT%H%M%SZ)-before-$2.dump
+  install -d -m 0700 "$dumps"
+  rm -f "$dumps"/*.partial # of a run that was cut off
+  trap 'rm -f "$dumps"/*.partial' EXIT
+  say "dumping the database to $file"
+  # Not by 'logged': its output is the dump.
+  { dump_database "$1" "$file.partial" && sync "$file.partial" && mv "$file.partial" "$file"; } 2>>"$log_file" ||
+    fail "the database could not be dumped, so it was left as it is: $(tail -n 2 "$log_file")"
+  trap - EXIT
+}
+
+# command_of UNIT: the command that it starts, without quotes.
+command_of() {
+  systemctl show --property ExecStart --value "$1" 2>/dev/null | sed -n 's/.* argv\[\]=\(.*\) ; ignore_errors=.*/\1/p' | tr -d "'\""
+}
+
+# handmade_servers: units that somebody else made and that start an MLflow server.
+handmade_servers() {
+  local file server
+  { grep --files-with-matches --no-messages mlflow /etc/systemd/system/*.service || true; } | while read -r file; do
+    server=${file##*/}
+    [[ $(head -n 1 "$file") == "$managed" || $(command_of "$server") != *'mlflow server '* ]] || printf '%s\n' "$server"
+  done
 }
 
 # older_than PID FILE...: true when the process started before one of the files came to be as it is now. Clock ticks

@@ -1,4 +1,5 @@
-import { execFileSync } from "node:child_process";
+import { execFileSync, spawn, spawnSync } from "node:child_process";
+import { once } from "node:events";
 import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { LocalWorkspace, type Stack } from "@pulumi/pulumi/automation";
@@ -40,6 +41,12 @@ if (reason !== undefined) {
 describe.skipIf(reason !== undefined)("with the Pulumi engine", () => {
   const guest = new Guest("test-engine");
   let stack: Stack;
+  const work = join(guest.directory, "work");
+  const environment = {
+    PULUMI_BACKEND_URL: `file://${join(work, "state")}`,
+    PULUMI_CONFIG_PASSPHRASE: "only for this test",
+    PULUMI_SKIP_UPDATE_CHECK: "true",
+  };
   const printed: string[] = [];
   const quiet = { onOutput: (text: string) => void printed.push(text) };
   const set = (key: string, value: string) => stack.setConfig(`mlflow-vps:${key}`, { value }, true);
@@ -67,7 +74,6 @@ describe.skipIf(reason !== undefined)("with the Pulumi engine", () => {
     await guest.down();
     await guest.up();
     // Dynamic providers find node_modules only from a work directory below the project.
-    const work = join(guest.directory, "work");
     mkdirSync(join(work, "state"), { recursive: true });
     writeFileSync(
       join(work, "Pulumi.yaml"),
@@ -78,19 +84,14 @@ describe.skipIf(reason !== undefined)("with the Pulumi engine", () => {
     );
     stack = await LocalWorkspace.createOrSelectStack(
       { workDir: work, stackName: "test" },
-      {
-        envVars: {
-          PULUMI_BACKEND_URL: `file://${join(work, "state")}`,
-          PULUMI_CONFIG_PASSPHRASE: "only for this test",
-          PULUMI_SKIP_UPDATE_CHECK: "true",
-        },
-      },
+      { envVars: environment },
     );
     await set("host.address", guest.address);
     await set("host.user", "deploy");
     await set("host.hostKeyFile", join(guest.directory, "host_key.pub"));
     await set("host.privateKeyFile", join(guest.directory, "id_ed25519"));
     await set("users[0]", "ada");
+    await set("mlflow.version", "3.16.1");
   });
   afterAll(async () => {
     await guest.down();
@@ -109,6 +110,17 @@ describe.skipIf(reason !== undefined)("with the Pulumi engine", () => {
     expect(await changes()).toEqual([]);
     expect(await changes(true)).toEqual([]);
     expect((await stack.up(quiet)).summary.resourceChanges).toEqual({ same: expect.any(Number) });
+  });
+
+  it("an up with another version of MLflow upgrades it, and no request fails", async () => {
+    const { uri, users } = await output();
+    const load = new Load({ uri, user: "ada", password: users.ada ?? "" });
+    await set("mlflow.version", "3.17.2");
+    const { perSecond, failed } = await load.during(() => stack.up(quiet));
+    expect(failed).toEqual([]);
+    expect(perSecond).toBeGreaterThan(20);
+    expect((await stack.outputs()).mlflowVersion?.value).toBe("3.17.2");
+    expect(await changes(true)).toEqual([]);
   });
 
   /** The stack's state, with its secrets readable. */
@@ -185,7 +197,7 @@ describe.skipIf(reason !== undefined)("with the Pulumi engine", () => {
     await guest.run("systemctl stop 'mlflow@*'; echo '# by hand' >>/etc/nginx/sites-available/mlflow-vps");
     const seen: string[] = [];
     await stack.preview({ refresh: true, diff: true, onOutput: (text) => void seen.push(text) });
-    expect(seen.join("")).toContain('"mlflow@5000.service does not run"');
+    expect(seen.join("")).toMatch(/"mlflow@500\d\.service does not run"/);
     expect(seen.join("")).toContain('"/etc/nginx/sites-available/mlflow-vps was changed"');
     // Probe and command of two steps; nothing else.
     expect(await changes(true)).toEqual(["update 4"]);
@@ -203,6 +215,50 @@ describe.skipIf(reason !== undefined)("with the Pulumi engine", () => {
     await guest.run("rm /etc/nginx/sites-enabled/broken");
     await stack.up(quiet);
     expect(await changes(true)).toEqual([]);
+  });
+
+  it("an up that was killed leaves a lock behind; once that is cancelled, the next one goes on", async () => {
+    await guest.run("echo '# by hand' >>/etc/nginx/sites-available/mlflow-vps");
+    const hold = await guest.hold("/usr/bin/mktemp", "proxy");
+    const args = ["up", "--yes", "--skip-preview", "--refresh", "--non-interactive", "--stack", "test"];
+    const up = spawn("pulumi", [...args, "--cwd", work], {
+      env: { ...process.env, ...environment },
+      detached: true,
+      stdio: "ignore",
+    });
+    const ended = once(up, "exit");
+    await hold.reached();
+    process.kill(-(up.pid ?? 0), "SIGKILL");
+    await ended;
+    await hold.end();
+    await expect(stack.up(quiet)).rejects.toThrow(/currently locked/);
+    await stack.cancel();
+    await stack.up({ refresh: true, ...quiet });
+    expect(await changes(true)).toEqual([]);
+  });
+
+  it("npm run drift tells what was changed on the host, by its exit code too", async () => {
+    const drift = () => {
+      const begun = Date.now();
+      const { status, stdout } = spawnSync("npm", ["run", "--silent", "drift", "--", "test"], {
+        cwd: project,
+        env: { ...process.env, ...environment },
+        encoding: "utf8",
+      });
+      console.log(`drift check of the whole host by the engine's state: ${(Date.now() - begun) / 1000} s`);
+      return { status, stdout };
+    };
+    expect(drift()).toEqual({
+      status: 0,
+      stdout: expect.stringMatching(/^test: all \d+ steps are as they should be$/m),
+    });
+    await guest.run("systemctl stop apt-daily-upgrade.timer; chmod 777 /etc/mlflow-vps/mlflow-*.env");
+    const { status, stdout } = drift();
+    expect(status).toBe(2);
+    expect(stdout).toMatch(/^updates\n {2}- apt-daily-upgrade\.timer does not run$/m);
+    expect(stdout).toMatch(/^service\n {2}- .*mlflow-500\d\.env has mode 777, not 640$/m);
+    await stack.up({ refresh: true, ...quiet });
+    expect(drift().status).toBe(0);
   });
 
   it("a rotation replaces one password and updates only what holds it", async () => {
@@ -230,6 +286,23 @@ describe.skipIf(reason !== undefined)("with the Pulumi engine", () => {
     await guest.rebuild();
     await stack.up({ refresh: true, ...quiet });
     expect(await status("ada", (await output()).users.ada)).toBe(200);
+    expect(await changes(true)).toEqual([]);
+  });
+
+  it("a host with another key in its place is refused until the key is accepted, then set up", async () => {
+    const { users } = await output();
+    const key = readFileSync(join(guest.directory, "host_key.pub"), "utf8").trim();
+    await set("host.hostKey", key);
+    await stack.removeConfig("mlflow-vps:host.hostKeyFile", true);
+    await stack.up(quiet);
+    await guest.rebuild("--new-host-key");
+    await expect(stack.up({ refresh: true, ...quiet })).rejects.toThrow(
+      /presents another key than the pinned one[\s\S]*npm run configure/,
+    );
+    await set("host.hostKey", readFileSync(join(guest.directory, "host_key.pub"), "utf8").trim());
+    await stack.up(quiet);
+    await stack.up({ refresh: true, ...quiet });
+    expect(await status("ada", users.ada)).toBe(200);
     expect(await changes(true)).toEqual([]);
   });
 

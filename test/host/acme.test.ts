@@ -257,6 +257,20 @@ describe.skipIf(missing !== undefined)(`a server with a public name${missing ? `
     });
   });
 
+  describe("the applying process", () => {
+    it("killed while it asks for a certificate: the next up converges", async () => {
+      await guest.run("rm -r /etc/letsencrypt/live");
+      const hold = await guest.hold("/usr/bin/certbot", "acme");
+      const up = deployment.start();
+      await hold.reached();
+      await up.kill();
+      await hold.end();
+      await deployment.up();
+      expect(await deployment.drift()).toEqual([]);
+      expect(await status()).toBe(200);
+    });
+  });
+
   describe("an authority that gives no certificate", () => {
     it("for the name leads elsewhere, makes up fail with the remedy; the server goes on, and the next up gets it", async () => {
       const before = await serial();

@@ -1,4 +1,4 @@
-import { type ChildProcess, spawn } from "node:child_process";
+import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
@@ -9,7 +9,7 @@ import { client, Deployment, Guest, hostTool, searchExperiments, send, until } f
  * clean check; docs/faults.md tells what is promised.
  */
 const guest = new Guest("test-faults");
-const deployment = new Deployment(guest, { users: ["ada"], "updates.automatic": false });
+const deployment = new Deployment(guest, { users: ["ada"], firewall: true });
 
 const answers = async () => {
   const { trackingUri, users } = deployment.outputs;
@@ -54,50 +54,22 @@ async function outage(what: string, fault: () => Promise<unknown>): Promise<void
 }
 
 /**
- * What a step does when its apply is stopped in the middle: damage, by which it has something to do, and a program
- * that it then calls, which is made to wait there.
+ * Every step that changes the host but for two: `adoption` has its own test, `acme` is in its. By which damage it has
+ * something to do, and a program that it then calls in the middle, which is made to wait there.
  */
 const steps: [string, string, string][] = [
-  ["packages-servers", "dpkg --purge logrotate", "/usr/bin/apt-get"],
+  ["packages-python", "dpkg --purge --force-depends python3-venv", "/usr/bin/dpkg-deb"],
+  ["packages-servers", "dpkg --purge logrotate", "/usr/bin/dpkg-deb"],
+  ["updates", "rm /etc/apt/apt.conf.d/zz-mlflow-vps", "/usr/bin/mktemp"],
   ["runtime", "rm /opt/mlflow/releases/*/.contents", "/usr/bin/python3"],
   ["certificate", "echo x >>/etc/mlflow-vps/server.pem", "/usr/bin/mktemp"],
   ["database", "echo x >>/etc/mlflow-vps/pgpass", "/usr/bin/mktemp"],
   ["service", "echo '# x' >>$(ls /etc/mlflow-vps/mlflow-*.env)", "/usr/bin/mktemp"],
   ["proxy", "echo '# x' >>/etc/nginx/sites-available/mlflow-vps", "/usr/bin/mktemp"],
+  ["firewall-trial", "nft delete table inet mlflow_vps", "/usr/bin/sleep"],
+  ["firewall-kept", "rm /etc/mlflow-vps/firewall.nft", "/usr/bin/mktemp"],
 ];
 
-/** Makes a program of the guest wait, once it is called by a step, until `release` is called. */
-const hold = (program: string) =>
-  guest.run(`
-    mv ${program} ${program}.real
-    printf '%s\\n' '#!/bin/bash' 'if [[ -e /run/hold && -n $(find /run/mlflow-vps -name "*.lock" ! -name ".*") ]]; then touch /run/held; while [[ -e /run/hold ]]; do read -rt 0.1 <> <(:); done; fi' 'exec ${program}.real "$@"' >${program}
-    chmod 755 ${program}; rm -f /run/held; touch /run/hold`);
-const letGo = (program: string) => guest.run(`rm -f /run/hold; mv ${program}.real ${program}`);
-const held = () =>
-  until(async () => (await guest.run("ls /run/held 2>/dev/null || true")) !== "", "the middle of the step");
-
-/** An `up` in a process of its own, which can be killed. */
-function startUp(): ChildProcess & { readonly ended: Promise<number | null> } {
-  const directory = join(guest.directory, "deployment");
-  const child = spawn(
-    join(__dirname, "../../node_modules/.bin/tsx"),
-    [
-      "sandbox/withoutEngine.ts",
-      "up",
-      "--config",
-      join(directory, "Pulumi.test.yaml"),
-      "--state",
-      join(directory, "state"),
-    ],
-    { cwd: join(__dirname, "../.."), detached: true, stdio: "ignore" },
-  );
-  return Object.assign(child, { ended: new Promise<number | null>((done) => child.on("exit", done)) });
-}
-const kill = (child: ChildProcess) => {
-  if (child.exitCode === null && child.signalCode === null) {
-    process.kill(-(child.pid ?? 0), "SIGKILL");
-  }
-};
 const link = (state: "up" | "down") =>
   hostTool("ip", ["link", "set", `mlvps${guest.address.split(".")[2]}`, state]);
 
@@ -121,53 +93,64 @@ afterEach(() => whole());
 describe("the applying process", () => {
   it.each(steps)("killed in the middle of %s: the next up converges", async (step, damage, program) => {
     await guest.run(damage);
-    await hold(program);
-    const up = startUp();
-    await held();
-    kill(up);
-    await up.ended;
+    const hold = await guest.hold(program, step);
+    const up = deployment.start();
+    await hold.reached();
+    await up.kill();
     // What it began goes on by itself, or is gone; either way the next one converges.
-    await letGo(program);
-    expect(await guest.run(`cat /run/mlflow-vps/${step}.lock`)).toMatch(/^\d+$/);
+    await hold.end();
     await deployment.up();
   });
 
   it.each(steps)(
-    "cut off from the network in the middle of %s: the next up converges",
-    async (_, damage, program) => {
+    "cut off from the network in the middle of %s, for ever: the next up converges",
+    async (step, damage, program) => {
       await guest.run(damage);
-      await hold(program);
-      const up = startUp();
-      await held();
-      link("down");
-      kill(up);
-      await up.ended;
-      await letGo(program);
+      const hold = await guest.hold(program, step);
+      const up = deployment.start();
+      await hold.reached();
+      link("down"); // so the host does not learn that the process is gone
+      await up.kill();
+      await hold.end();
       link("up");
       await deployment.up();
     },
   );
 
+  it("cut off from the network for a while goes on to its end", async () => {
+    await guest.run("echo '# x' >>/etc/nginx/sites-available/mlflow-vps");
+    const hold = await guest.hold("/usr/bin/mktemp", "proxy");
+    const up = deployment.start();
+    await hold.reached();
+    link("down");
+    await hold.end();
+    await pause(10_000); // the fault itself
+    link("up");
+    expect(await up.ended).toBe(0);
+  });
+
   it("that runs twice at once waits for itself", async () => {
     await guest.run("echo '# x' >>/etc/nginx/sites-available/mlflow-vps; echo x >>/etc/mlflow-vps/pgpass");
-    const other = startUp();
+    const other = deployment.start();
     await deployment.up();
     expect(await other.ended).toBe(0);
   });
 
   it("finds a step of a killed one still running, and waits for it", async () => {
     await guest.run("echo '# x' >>/etc/nginx/sites-available/mlflow-vps");
-    await hold("/usr/bin/mktemp");
-    const killed = startUp();
-    await held();
-    kill(killed);
-    const next = startUp();
+    const hold = await guest.hold("/usr/bin/mktemp", "proxy");
+    const killed = deployment.start();
+    await hold.reached();
+    await killed.kill();
+    const next = deployment.up();
     await until(
       async () => (await guest.run("pgrep --full 'flock --timeout' || true")) !== "",
       "the next one waiting for the lock",
     );
-    await letGo("/usr/bin/mktemp");
-    expect(await next.ended).toBe(0);
+    await hold.end();
+    expect(await next).toMatch(
+      /proxy: another run of this step is still under way on the host \(process \d+\), waiting/,
+    );
   });
 
   it("finds the lock of a run that is gone, and is not blocked by it", async () => {
@@ -185,13 +168,12 @@ describe("the host", () => {
 
   it("reboots in the middle of an apply: the next up converges", async () => {
     await guest.run("echo '# x' >>$(ls /etc/mlflow-vps/mlflow-*.env)");
-    await hold("/usr/bin/mktemp");
-    const up = startUp();
-    await held();
-    await guest.run("mv /usr/bin/mktemp.real /usr/bin/mktemp");
+    const hold = await guest.hold("/usr/bin/mktemp", "service");
+    const up = deployment.start();
+    await hold.reached();
     await outage("reboot in the middle of an apply", () => guest.reboot());
-    kill(up);
-    await up.ended;
+    await up.kill();
+    await hold.end();
     await deployment.up();
   });
 
@@ -291,104 +273,84 @@ os.remove("/tmp/large.bin")`,
 
 describe("the packages", () => {
   it("are locked by another apt: it is waited for", async () => {
-    await guest.run("dpkg --purge logrotate");
+    await guest.run(
+      "dpkg --purge logrotate; rm -f /run/locked /run/unlock /var/log/mlflow-vps/packages-servers.log",
+    );
     await guest.start(
       `exec python3 -c 'import fcntl, os, time
 lock = open("/var/lib/dpkg/lock-frontend", "w"); fcntl.lockf(lock, fcntl.LOCK_EX); open("/run/locked", "w")
 while not os.path.exists("/run/unlock"): time.sleep(0.1)'`,
     );
     await until(async () => (await guest.run("ls /run/locked")) !== "", "the lock");
-    const up = startUp();
-    await until(
-      async () => (await guest.run("pgrep apt-get || true")) !== "",
-      "apt-get waiting for the lock",
+    const up = deployment.up();
+    try {
+      await until(
+        async () =>
+          (await guest.run("grep 'Could not get lock' /var/log/mlflow-vps/packages-servers.log")) !== "",
+        "apt refused by the lock",
+      );
+    } finally {
+      await guest.run("touch /run/unlock");
+    }
+    expect(await up).toMatch(
+      /packages-servers: waiting for apt: process \d+ \(python3\) holds \/var\/lib\/dpkg\/lock-frontend/,
     );
-    await guest.run("touch /run/unlock");
-    expect(await up.ended).toBe(0);
   });
 
   it("are out of date in the index: it is fetched anew", async () => {
-    await guest.run(
-      "dpkg --purge logrotate; sed -i '/^Package: logrotate$/,/^$/ s/_[^_]*_amd64.deb/_0-gone_amd64.deb/' /var/lib/apt/lists/*_Packages 2>/dev/null || true; rm -f /var/lib/apt/lists/*InRelease /var/cache/apt/archives/*.deb /var/cache/apt/*.bin",
-    );
-    await deployment.up();
+    await guest.run(`dpkg --purge logrotate; rm -f /var/lib/apt/lists/*InRelease /var/cache/apt/archives/*.deb /var/cache/apt/*.bin
+      sed -i '/^Package: logrotate$/,/^$/ s/_[^_]*_amd64.deb/_0-gone_amd64.deb/' /var/lib/apt/lists/*_Packages`);
+    expect(await deployment.up()).toContain("packages-servers: once more, with fresh package lists");
   });
 
-  /** A mirror in the guest that refuses the first request and passes on all others. */
-  const mirror = async () => {
-    await guest.run(`cat >/root/mirror.py <<'PYTHON'
-import http.server, os, urllib.request
-class Mirror(http.server.BaseHTTPRequestHandler):
-    def do_GET(self):
-        if not os.path.exists("/run/refused"):
-            open("/run/refused", "w").close()
-            return self.send_error(503)
-        url = self.path if self.path.startswith("http") else self.path
-        headers = {"Accept": self.headers.get("Accept", "*/*"), "User-Agent": "mirror"}
-        with urllib.request.urlopen(urllib.request.Request(url, headers=headers)) as answer:
-            body = answer.read()
-            self.send_response(200)
-            self.send_header("Content-Type", answer.headers.get("Content-Type", "text/plain"))
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-http.server.ThreadingHTTPServer(("127.0.0.1", 8998), Mirror).serve_forever()
-PYTHON
-rm -f /run/refused`);
-    await guest.start("exec python3 /root/mirror.py");
+  /** Has a mirror with a fault in front of the packages while something is done. */
+  async function behind(fault: string, settings: string, work: () => Promise<unknown>): Promise<void> {
+    writeFileSync(join(guest.directory, "root/root/mirror.py"), readFileSync(join(__dirname, "mirror.py")));
+    await guest.run(`rm -f /run/refused; cp -a /opt/mlflow/releases/*/requirements.txt /root/lock
+      [[ ! -e /etc/uv ]] || cp -a /etc/uv /root/uv; mkdir -p /etc/uv; ${settings}`);
+    await guest.start(`exec python3 /root/mirror.py 8998 ${fault} /root/lock`);
     await until(async () => (await guest.run("ss -Hltn sport = :8998")) !== "", "the mirror");
-  };
-  const refused = async () => {
-    expect(await guest.run("ls /run/refused; pkill --full mirror.py")).toBe("/run/refused");
-  };
+    try {
+      await work();
+    } finally {
+      await guest.run(`pkill --full mirror.py; rm -rf /etc/uv /etc/apt/apt.conf.d/99test
+        [[ ! -e /root/uv ]] || mv /root/uv /etc/uv`);
+    }
+  }
+  const refusedOnce = () => guest.run("ls /run/refused");
 
   it("come from a mirror that fails once: asked again", async () => {
-    await mirror();
-    await guest.run(`echo 'Acquire::http::Proxy "http://127.0.0.1:8998";' >/etc/apt/apt.conf.d/99test
-      dpkg --purge logrotate; rm -f /var/cache/apt/archives/*.deb`);
-    await deployment.up();
-    await refused();
-    await guest.run("rm /etc/apt/apt.conf.d/99test");
+    await guest.run("dpkg --purge logrotate; rm -f /var/cache/apt/archives/*.deb");
+    const settings = `echo 'Acquire::http::Proxy "http://127.0.0.1:8998";' >/etc/apt/apt.conf.d/99test`;
+    await behind("fails-once", settings, async () => {
+      await deployment.up();
+      await refusedOnce();
+    });
   });
 
   it("come from a PyPI that fails once: asked again", async () => {
-    await mirror();
-    await guest.run(`cp -a /etc/uv /root/uv 2>/dev/null || mkdir -p /etc/uv
-      printf 'index-url = "http://127.0.0.1:8998/simple"\\n' >>/etc/uv/uv.toml; rm /opt/mlflow/releases/*/.contents`);
-    await deployment.up();
-    await refused();
-    await guest.run("rm -r /etc/uv; [[ ! -d /root/uv ]] || mv /root/uv /etc/uv");
+    await guest.run("rm /opt/mlflow/releases/*/.contents");
+    await behind("fails-once", `echo 'https-proxy = "http://127.0.0.1:8998"' >>/etc/uv/uv.toml`, async () => {
+      await deployment.up();
+      await refusedOnce();
+    });
   });
 
-  it("come truncated from PyPI's mirror: the hashes catch it, and the next up goes on", async () => {
-    await guest.run(
-      "mv /opt/mlflow/releases /opt/mlflow/away; cp -a /etc/uv /root/uv 2>/dev/null || mkdir -p /etc/uv",
-    );
-    await guest.start(
-      `exec python3 -c 'import http.server
-class Mirror(http.server.BaseHTTPRequestHandler):
-    def do_GET(self):
-        name = self.path.strip("/").split("/")[-1]
-        self.send_response(200)
-        if self.path.endswith(".whl"):
-            self.end_headers(); self.wfile.write(b"PK truncated"); return
-        self.send_header("Content-Type", "text/html"); self.end_headers()
-        import re
-        lock = open("/root/lock").read()
-        version = re.search("(?m)^" + name + "==(\\\\S+)", lock).group(1)
-        file = name.replace("-", "_") + "-" + version + "-py3-none-any.whl"
-        self.wfile.write(("<a href=\\"/files/" + file + "\\">" + file + "</a>").encode())
-http.server.HTTPServer(("127.0.0.1", 8999), Mirror).serve_forever()'`,
-    );
-    await guest.run(
-      "cp /opt/mlflow/away/*/requirements.txt /root/lock; printf 'index-url = \"http://127.0.0.1:8999/simple\"\\n' >/etc/uv/uv.toml",
-    );
-    expect(await deployment.upFails()).toMatch(/runtime: FAILED: installing MLflow/);
-    await guest.run(
-      "rm -r /etc/uv; [[ ! -d /root/uv ]] || mv /root/uv /etc/uv; pkill --full '[8]999'; rm -rf /opt/mlflow/releases; mv /opt/mlflow/away /opt/mlflow/releases",
-    );
-    await deployment.up();
-  });
+  it.each([
+    ["truncated", /Failed to extract archive/],
+    ["other", /Hash mismatch/],
+  ])(
+    "come %s from PyPI's mirror: refused before anything of them runs, and the next up goes on",
+    async (fault, cause) => {
+      await guest.run("rm /opt/mlflow/releases/*/.contents");
+      await behind(fault, `echo 'index-url = "http://127.0.0.1:8998/simple"' >/etc/uv/uv.toml`, async () => {
+        const message = await deployment.upFails();
+        expect(message).toMatch(/runtime: FAILED: installing MLflow/);
+        expect(message).toMatch(cause);
+      });
+      await deployment.up();
+    },
+  );
 });
 
 describe("a bare host in its place, with another host key", () => {

@@ -1,4 +1,4 @@
-import { type ExecFileSyncOptions, execFile, execFileSync } from "node:child_process";
+import { type ExecFileSyncOptions, execFile, execFileSync, spawn } from "node:child_process";
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { type RequestOptions, request as requestHttp } from "node:http";
 import { request as requestHttps } from "node:https";
@@ -78,6 +78,46 @@ export class Guest {
   async start(commandLine: string): Promise<void> {
     await this.run(`setsid bash -c ${quote(commandLine)} </dev/null >/dev/null 2>&1 &`);
   }
+  /** Makes a program of the guest wait when it is called while a step is being applied. */
+  async hold(program: string, step: string): Promise<Hold> {
+    const wrapper = `#!/bin/bash
+# Only for the process that holds the step's lock, and those that it started.
+step=$(cat /run/mlflow-vps/${step}.lock 2>/dev/null) caller=$PPID
+while [[ -e /run/hold && -n $step ]] && ((caller > 1)); do
+  if ((caller == step)); then
+    touch /run/held
+    while [[ -e /run/hold ]]; do read -rt 0.1 <> <(:); done
+  fi
+  caller=$(sed -n 's/^PPid:\\t//p' /proc/$caller/status)
+done
+exec ${program}.real "$@"`;
+    await this.run(`rm -f /run/held; touch /run/hold; cp -dp ${program} ${program}.real
+      printf '%s\\n' ${quote(wrapper)} >/run/wrapper; chmod 755 /run/wrapper; cp -p --remove-destination /run/wrapper ${program}`);
+    return {
+      reached: () =>
+        until(async () => (await this.run("ls /run/held || true")) !== "", `the middle of ${step}`, 120),
+      end: async () => {
+        // The real one stays for who waits to call it.
+        await this.run(`cp -dp --remove-destination ${program}.real ${program}; rm -f /run/hold`);
+      },
+    };
+  }
+}
+
+/** A program of the guest that waits in the middle of a step. */
+export interface Hold {
+  /** Waits until the step has come there. */
+  reached(): Promise<void>;
+  /** Lets it go on. */
+  end(): Promise<void>;
+}
+
+/** An `up` in a process of its own. */
+export interface RunningUp {
+  /** Its exit code; nothing when it was killed. */
+  readonly ended: Promise<number | null>;
+  /** Kills it with SIGKILL, when it still runs. */
+  kill(): Promise<void>;
 }
 
 /** Half a day from now, so that no test meets the updates. */
@@ -99,7 +139,8 @@ export class Deployment {
     public config: Record<string, unknown> = {},
   ) {}
 
-  private run(action: "up" | "check" | "destroy"): Promise<Result> {
+  /** Writes the config; the arguments of tsx. */
+  private command(action: "up" | "check" | "destroy"): string[] {
     const directory = join(this.guest.directory, "deployment");
     mkdirSync(directory, { recursive: true });
     const file = join(directory, "Pulumi.test.yaml");
@@ -116,8 +157,26 @@ export class Deployment {
       file,
       stringify({ config: Object.fromEntries(entries.map(([key, value]) => [`mlflow-vps:${key}`, value])) }),
     );
-    const state = join(directory, "state");
-    return execute(tsx, ["sandbox/withoutEngine.ts", action, "--config", file, "--state", state]);
+    return ["sandbox/withoutEngine.ts", action, "--config", file, "--state", join(directory, "state")];
+  }
+
+  private run(action: "up" | "check" | "destroy"): Promise<Result> {
+    return execute(tsx, this.command(action));
+  }
+
+  /** Begins to apply the program. */
+  start(): RunningUp {
+    const child = spawn(tsx, this.command("up"), { cwd: project, detached: true, stdio: "ignore" });
+    const ended = new Promise<number | null>((done) => child.on("exit", done));
+    return {
+      ended,
+      kill: async () => {
+        if (child.exitCode === null && child.signalCode === null) {
+          process.kill(-(child.pid ?? 0), "SIGKILL");
+        }
+        await ended;
+      },
+    };
   }
 
   /** Applies the program; what it printed. Fails when it fails. */

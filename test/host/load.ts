@@ -17,6 +17,9 @@ export interface Report {
   readonly perSecond: number;
   /** One line for each request without its answer: when, which, why. */
   readonly failed: string[];
+  /** The run to which metrics were logged, and how many of them were acknowledged. */
+  readonly runId: string;
+  readonly logged: number;
   /**
    * Kept connections that the server ended though its last answer did not announce it: a request that was on its way
    * at that moment would have failed. Few are, so this tells what `failed` alone would show by chance only.
@@ -48,6 +51,7 @@ export class Load {
   private clients: Promise<void>[] = [];
   private readonly agents: HttpAgent[] = [];
   private runId = "";
+  private logged = 0;
 
   constructor(private readonly args: LoadArgs) {}
 
@@ -90,7 +94,8 @@ export class Load {
 
   private report(): Report {
     const seconds = (this.stopped - this.started) / 1000;
-    return { sent: this.sent, perSecond: this.sent / seconds, failed: this.failed, cutOff: this.cutOff };
+    const { sent, failed, runId, logged, cutOff } = this;
+    return { sent, perSecond: sent / seconds, failed, runId, logged, cutOff };
   }
 
   private agent(): HttpAgent {
@@ -132,7 +137,10 @@ export class Load {
               // A metric of its own: MLflow refuses one point that two log at the same moment.
               { run_id: this.runId, key: `load ${name}`, value: step, timestamp: Date.now(), step },
             ];
-      await this.count(`${path} (${name})`, () => this.send(agent, path as string, body));
+      await this.count(`${path} (${name})`, async () => {
+        await this.send(agent, path as string, body);
+        this.logged += step % 2;
+      });
       await pause(Math.random() * longestPause);
     }
   }

@@ -158,7 +158,8 @@ describe("Pulumi.yaml", () => {
 describe("docs/faults.md", () => {
   const text = readFileSync(join(project, "docs/faults.md"), "utf8");
   const rows = text.split("\n").filter((line) => /^\| (?!Fault \|)/.test(line));
-  const tests = (file: string) => readFileSync(join(project, "test/host", `${file}.test.ts`), "utf8");
+  const tests = (file: string) =>
+    readFileSync(join(project, "test", file === "story" ? "engine" : "host", `${file}.test.ts`), "utf8");
 
   test.each(rows.map((row) => row.split(" | ").at(-1)?.replace(/ \|$/, "") ?? ""))(
     "names a test: %s",

@@ -21,9 +21,10 @@ const order: Readonly<Record<string, readonly string[]>> = {
   "packages-servers": ["packages-python"],
   updates: ["packages-servers"],
   runtime: ["packages-python"],
-  database: ["packages-servers"],
+  adoption: ["runtime", "packages-servers"],
+  database: ["adoption"],
   certificate: ["packages-servers"],
-  service: ["runtime", "database"],
+  service: ["database"],
   proxy: ["service", "certificate"],
   "firewall-trial": ["proxy"],
   "firewall-kept": ["firewall-trial"],
@@ -61,6 +62,7 @@ describe("the resources", () => {
     expect(lines.sort()).toMatchInlineSnapshot(`
       [
         "- > mlflow: mlflow:index:MlflowServer",
+        "mlflow > mlflow-adoption: mlflow:adoption:Adoption",
         "mlflow > mlflow-authority: mlflow:certificate:Authority",
         "mlflow > mlflow-certificate: mlflow:certificate:Certificate",
         "mlflow > mlflow-database-password: random:index/randomPassword:RandomPassword",
@@ -77,6 +79,8 @@ describe("the resources", () => {
         "mlflow > mlflow-updates: mlflow:updates:Updates",
         "mlflow > mlflow-user-ada: random:index/randomPassword:RandomPassword",
         "mlflow > mlflow-user-grace: random:index/randomPassword:RandomPassword",
+        "mlflow-adoption > mlflow-adoption-command: command:remote:Command",
+        "mlflow-adoption > mlflow-adoption-probe: pulumi-nodejs:dynamic/mlflow:Probe",
         "mlflow-authority > mlflow-authority-certificate: tls:index/selfSignedCert:SelfSignedCert",
         "mlflow-authority > mlflow-authority-key: tls:index/privateKey:PrivateKey",
         "mlflow-authority > mlflow-authority-server-certificate: tls:index/locallySignedCert:LocallySignedCert",
@@ -221,6 +225,9 @@ describe("a step's command", () => {
         "sudo -n bash -s check # runtime {"version":"3.17.2","release":"/opt/mlflow/releases/3.17.2-LOCK"}",
         "sudo -n bash -s apply # runtime {"version":"3.17.2","release":"/opt/mlflow/releases/3.17.2-LOCK"}",
         "sudo -n bash -s remove # runtime {"version":"3.17.2","release":"/opt/mlflow/releases/3.17.2-LOCK"}",
+        "sudo -n bash -s check # adoption {"version":"3.17.2","release":"/opt/mlflow/releases/3.17.2-LOCK","account":"mlflow","database":"tracking","databasePort":5433,"artifacts":"/srv/mlflow/artifacts","passwordFile":"/etc/mlflow-vps/pgpass"}",
+        "sudo -n bash -s apply # adoption {"version":"3.17.2","release":"/opt/mlflow/releases/3.17.2-LOCK","account":"mlflow","database":"tracking","databasePort":5433,"artifacts":"/srv/mlflow/artifacts","passwordFile":"/etc/mlflow-vps/pgpass"}",
+        "sudo -n bash -s remove # adoption {"version":"3.17.2","release":"/opt/mlflow/releases/3.17.2-LOCK","account":"mlflow","database":"tracking","databasePort":5433,"artifacts":"/srv/mlflow/artifacts","passwordFile":"/etc/mlflow-vps/pgpass"}",
         "sudo -n bash -s check # database {"database":"tracking","role":"tracking","databasePort":5433,"account":"mlflow","passwordFile":"/etc/mlflow-vps/pgpass","deleteData":false}",
         "sudo -n bash -s apply # database {"database":"tracking","role":"tracking","databasePort":5433,"account":"mlflow","passwordFile":"/etc/mlflow-vps/pgpass","deleteData":false}",
         "sudo -n bash -s remove # database {"database":"tracking","role":"tracking","databasePort":5433,"account":"mlflow","passwordFile":"/etc/mlflow-vps/pgpass","deleteData":false}",
@@ -595,7 +602,11 @@ describe("settings", () => {
 
   test.each([
     ["another number of workers", { "service.workers": "3" }, ["service"]],
-    ["another version of MLflow", { "mlflow.version": "3.16.1" }, ["preflight", "runtime", "service"]],
+    [
+      "another version of MLflow",
+      { "mlflow.version": "3.16.1" },
+      ["preflight", "runtime", "adoption", "service"],
+    ],
     ["another user", { users: '["ada","grace","edsger"]' }, ["proxy"]],
     ["another domain", { domain: "other.example.org" }, ["certificate", "service", "proxy"]],
     ["a renewed database password", { "rotation.database": "2" }, ["database"]],

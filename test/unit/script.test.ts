@@ -278,7 +278,7 @@ esac' DEBUG
     expect(existsSync(join(directory, "pwned"))).toBe(false);
 
     const all = await probesOfTheProgram();
-    expect(all).toHaveLength(12);
+    expect(all).toHaveLength(13);
     for (const { name, inputs } of all) {
       const script = String(inputs.script);
       const lastLine = script.trimEnd().lastIndexOf("\n") + 1;

@@ -1,0 +1,47 @@
+import { join } from "node:path";
+import type * as pulumi from "@pulumi/pulumi";
+import { passwordFile } from "../database/database";
+import type { Release } from "../runtime/runtime";
+import { type HostArgs, Step } from "../step/step";
+
+export interface AdoptionArgs extends HostArgs {
+  /** What will serve the data; it must know the way from the old schema to its own. */
+  readonly release: Release;
+  /** System user of the service, who owns the artifacts from then on. */
+  readonly account: string;
+  /** What the database is called from then on. */
+  readonly database: string;
+  /** TCP port of PostgreSQL on 127.0.0.1. */
+  readonly databasePort: number;
+  /** Absolute directory where the artifacts are from then on, on the file system where they were. */
+  readonly artifacts: string;
+}
+
+/**
+ * A server that somebody made by hand on the host, as the tutorial says: its database and artifacts become those of this
+ * program, in place; its unit and its site are switched off; its files stay. Where there is none, nothing is done.
+ */
+export class Adoption extends Step {
+  constructor(name: string, args: AdoptionArgs, opts?: pulumi.ComponentResourceOptions) {
+    const { connection, release, account, database, databasePort, artifacts } = args;
+    super(
+      "mlflow:adoption:Adoption",
+      name,
+      {
+        connection,
+        step: "adoption",
+        script: join(__dirname, "adoption.sh"),
+        settings: {
+          version: release.version,
+          release: release.directory,
+          account,
+          database,
+          databasePort,
+          artifacts,
+          passwordFile,
+        },
+      },
+      opts,
+    );
+  }
+}
