@@ -15,7 +15,8 @@ import { join, resolve } from "node:path";
 import { parseArgs } from "node:util";
 import * as pulumi from "@pulumi/pulumi";
 import { parse } from "yaml";
-import { demandNothing, observe, type ProbeInputs } from "../components/step/probe";
+import { observe, type ProbeInputs } from "../components/step/observe";
+import { demandNothing } from "../components/step/probe";
 import { type Connection, execute } from "../components/step/ssh";
 import { unwrap } from "./unwrap";
 

@@ -7,7 +7,7 @@
  */
 import { execFile } from "node:child_process";
 import { parseArgs } from "node:util";
-import { observe, type ProbeInputs } from "../components/step/probe";
+import { observe, type ProbeInputs } from "../components/step/observe";
 
 /** What was found, and the form of `--json`. */
 interface Report {

@@ -236,9 +236,9 @@ describe("no request fails", () => {
   });
 
   it("during a change of workers and of the job runner", async () => {
-    set({ "service.workers": 2 });
-    await unnoticed("a change of workers", () => deployment.up());
-    set({ "service.workers": undefined });
+    set({ "service.workers": 2, "service.jobs": true });
+    await unnoticed("a change of workers and of the job runner", () => deployment.up());
+    set({ "service.workers": undefined, "service.jobs": undefined });
     await unnoticed("and back", () => deployment.up());
   });
 

@@ -256,8 +256,8 @@ describe("drift", () => {
       ["packages-servers", "dpkg --purge logrotate", [/^package logrotate is not installed$/]],
       [
         "the owner",
-        sql("alter database mlflow owner to postgres"),
-        [/^database mlflow belongs to postgres, not to mlflow$/],
+        sql("reassign owned by mlflow to postgres; drop owned by mlflow; drop role mlflow"),
+        [/^role mlflow is missing$/, /^database mlflow belongs to postgres, not to mlflow$/],
       ],
       ["the release", `rm -rf ${release}`, [/^release \/opt\/mlflow\/releases\/3\.16\.1-\w+ is missing$/]],
       [

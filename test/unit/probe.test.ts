@@ -2,7 +2,8 @@ import { execFile } from "node:child_process";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { beforeEach, describe, expect, test, vi } from "vitest";
-import { demandNothing, observe, type ProbeInputs, provider } from "../../components/step/probe";
+import { observe, type ProbeInputs } from "../../components/step/observe";
+import { demandNothing, provider } from "../../components/step/probe";
 import type { Connection, Finished } from "../../components/step/ssh";
 import { hostKey, loginKey, pinned } from "./keys";
 
