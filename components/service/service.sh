@@ -297,8 +297,9 @@ check() {
 # place INSTANCE: nginx sends to it from now on, and it starts at boot; then the others are stopped.
 place() {
   local instance
-  write_file "$upstream_file" root:root 0644 "$(upstream_to "$1")"
+  # In this order, so that a reboot in between leaves nginx with an instance that starts.
   logged "enabling mlflow@$1.service" systemctl enable "mlflow@$1.service"
+  write_file "$upstream_file" root:root 0644 "$(upstream_to "$1")"
   if nginx_can_read; then
     nginx_has_read "$upstream_file" || reload_nginx "$upstream_file"
   elif systemctl is-active --quiet nginx.service && [[ -e $site_link ]]; then

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { client, Deployment, Guest, searchExperiments, until } from "./harness";
+import { client, Deployment, Guest, searchExperiments, send, until } from "./harness";
 import { Load, type Report } from "./load";
 
 /**
@@ -14,13 +14,8 @@ const password = (user: string) => deployment.outputs.users[user] ?? "";
 const set = (config: Record<string, unknown>) => {
   deployment.config = { ...deployment.config, ...config };
 };
-const version = async () => (await client(deployment, ["-c", servedVersion])).trim();
-const servedVersion = `
-import os, urllib.request, base64, ssl
-login = base64.b64encode(f"{os.environ['MLFLOW_TRACKING_USERNAME']}:{os.environ['MLFLOW_TRACKING_PASSWORD']}".encode()).decode()
-request = urllib.request.Request(os.environ["MLFLOW_TRACKING_URI"] + "/version", headers={"Authorization": "Basic " + login})
-context = ssl.create_default_context(cafile=os.environ["MLFLOW_TRACKING_SERVER_CERT_PATH"])
-print(urllib.request.urlopen(request, context=context).read().decode())`;
+const version = async () =>
+  (await send(`${uri()}/version`, { user: "grace", password: password("grace") })).body;
 
 /** Names, parameters, metrics and artifacts of everything that the fixture logged, as a client gets them. */
 const data = () =>
