@@ -12,7 +12,7 @@ readonly copy=${database}_adoption
 # Its settings, one NAME=VALUE per line: those of its unit's environment, then the options of its command by their names.
 settings_of() {
   local file
-  systemctl show --property Environment --value "$1" | xargs --no-run-if-empty --max-args 1 printf '%s\n'
+  systemctl show --property Environment --value "$1" | tr -d "\"'" | sed -E 's/ ([A-Za-z_][A-Za-z0-9_]*=)/\n\1/g'
   systemctl show --property EnvironmentFiles --value "$1" | sed -n 's/ (ignore_errors=.*//p' | while read -r file; do
     sed -n "s/^[[:space:]]*\([A-Za-z_][A-Za-z0-9_]*\)=[\"']\?\([^\"']*\).*/\1=\2/p" "$file" 2>/dev/null || true
   done
@@ -29,22 +29,28 @@ setting() {
   printf '%s' "$value"
 }
 
-# read_server UNIT: sets what is known of the server: old_database, old_port, old_artifacts (its directory) and old_root (as
-# runs name it). Fails where its data can not be taken over.
+# read_server UNIT: sets what is known of the server: old_database, old_port, old_artifacts (their directory, as its settings
+# name it; nothing where they are elsewhere) and old_root (as runs name it). Fails where its data can not be taken over.
 read_server() {
-  local settings uri root
+  local settings uri root destination
   settings=$(settings_of "$1")
   uri=$(setting "$settings" backend-store-uri MLFLOW_BACKEND_STORE_URI)
   # The rest of the URI may be a secret.
   [[ $uri =~ ^postgres(ql)?(\+[a-z0-9]+)?://([^@/]*@)?(localhost|127\.0\.0\.1|\[::1\])?(:([0-9]+))?/([A-Za-z0-9_-]+)(\?.*)?$ &&
-    ${BASH_REMATCH[6]:-$database_port} == "$database_port" ]] ||
+    ${BASH_REMATCH[6]:-$database_port} == "$database_port" &&
+    ${BASH_REMATCH[8]} != *[?\&]host=[!/]* && ${BASH_REMATCH[8]} != *[?\&]port=* ]] ||
     refuse "$1" "its data are not in PostgreSQL on port $database_port of this host (its store begins with '${uri%%:*}:')"
   old_database=${BASH_REMATCH[7]}
   old_port=$(setting "$settings" port MLFLOW_PORT)
   old_port=${old_port:-5000}
   # Artifacts by name of their directory, for clients that write there themselves; or else by way of the server.
   root=$(setting "$settings" default-artifact-root MLFLOW_DEFAULT_ARTIFACT_ROOT)
-  [[ $root != mlflow-artifacts:* && -n $root ]] || root=$(setting "$settings" artifacts-destination MLFLOW_ARTIFACTS_DESTINATION)
+  destination=$(setting "$settings" artifacts-destination MLFLOW_ARTIFACTS_DESTINATION)
+  if [[ $root == mlflow-artifacts:* || -z $root ]]; then
+    [[ $destination != *:* || $destination == file:* ]] || refuse "$1" "it serves artifacts that are in ${destination%%:*}, not on this host"
+    root=$destination
+  fi
+  [[ -z $(setting "$settings" registry-store-uri MLFLOW_REGISTRY_STORE_URI) ]] || refuse "$1" "its model registry is in a store of its own"
   old_root=${root:-./mlartifacts}
   root=${old_root#file:}
   root=${root/#\/\/\///}
@@ -81,7 +87,7 @@ is_empty() {
 live_servers() {
   local unit
   for unit in $(handmade_servers); do
-    ! { systemctl is-active --quiet "$unit" || systemctl is-enabled --quiet "$unit" 2>/dev/null; } || printf '%s\n' "$unit"
+    ! { systemctl is-active --quiet "$unit" || [[ $(systemctl is-enabled "$unit" 2>/dev/null || true) == enabled* ]]; } || printf '%s\n' "$unit"
   done
 }
 
@@ -113,12 +119,15 @@ check() {
 # --- taking over ---------------------------------------------------------------------------------------------------
 
 demand_fitness() {
-  local parent=$artifacts site size directory lacking
-  if [[ -n $old_artifacts && -d $old_artifacts && ! $old_artifacts -ef $artifacts ]]; then
+  local place parent=$artifacts site lacking
+  is_there "$old_database" || refuse "$1" "there is no database $old_database"
+  place=$(realpath --canonicalize-missing "${old_artifacts:-/nowhere}")
+  if [[ -d $place && ! $place -ef $artifacts ]]; then
+    [[ $artifacts/ != "$place"/* && $place/ != "$artifacts"/* ]] || refuse "$1" "of its artifacts' directory $place and $artifacts one holds the other: set artifacts.directory to another one on the same file system"
     [[ ! -d $artifacts || -z $(ls -A "$artifacts") ]] || refuse "$1" "there are artifacts in $old_artifacts and in $artifacts: set artifacts.directory to an empty directory"
     until [[ -d $parent ]]; do parent=$(dirname "$parent"); done
-    [[ $(stat -c %d "$old_artifacts") == "$(stat -c %d "$parent")" ]] ||
-      refuse "$1" "its artifacts in $old_artifacts are on another file system than $artifacts: set artifacts.directory to a directory on theirs, outside of /home, or copy them yourself and leave a link ('mv $old_artifacts $artifacts && ln -s $artifacts $old_artifacts')"
+    [[ $(stat -c %d "$place") == "$(stat -c %d "$parent")" ]] ||
+      refuse "$1" "its artifacts in $old_artifacts are on another file system than $artifacts: set artifacts.directory to a directory on theirs, outside of /home, or copy them yourself and leave a link ('mv $place $artifacts && ln -s $artifacts $place')"
   fi
   for site in $(sites_to "$old_port"); do
     [[ -z $(sed 's/#.*//' "$site" | grep --only-matching 'proxy_pass [^;]*' | grep --invert-match --extended-regexp ":$old_port|//[a-z_]+/?$" || true) ]] ||
@@ -126,9 +135,8 @@ demand_fitness() {
   done
   [[ $old_database == "$database" ]] || is_empty "$database" ||
     refuse "$1" "its database $old_database can not be called $database, for there is one of that name: set database.name to another name"
-  size=$(($(sql postgres <<<"select coalesce(max(pg_database_size(datname)), 0) from pg_database where datname = '$old_database'") / 1024 / 1024))
-  lacking=$(for directory in "$(sql postgres <<<'show data_directory')" "$dumps"; do check_room "$directory" $((3 * size + 300)); done)
-  [[ -z $lacking ]] || refuse "$1" "its database ($size MB) is copied and dumped before its migration: $lacking"
+  lacking=$(check_room_for_copy "$old_database")
+  [[ -z $lacking ]] || refuse "$1" "its database is to be copied and dumped: $lacking"
 }
 
 migrate_copy() {
@@ -155,20 +163,21 @@ begin_again() {
 }
 
 # stop_server UNIT. Whoever else uses the database would be cut off, or write on beside us: then all stays as it was. The
-# dump is the way back.
+# dump is the way back; a run that was cut off may have made it, unless the server has run since.
 stop_server() {
-  local deadline=$((SECONDS + 15)) others
+  local deadline=$((SECONDS + 15)) others ran=no
+  ! systemctl is-active --quiet "$1" || ran=yes
   say "stopping $1"
   logged "stopping $1" systemctl stop "$1"
   while [[ -n $(sessions) ]]; do
     if ((SECONDS >= deadline)); then
       others=$(sessions | sort -u | paste -sd ' ')
       begin_again "$1"
-      refuse "$1" "database $old_database is in use by others too: $others"
+      fail "database $old_database is in use by others than $1: $others. $1 was started again, nothing else was changed. End them, then run again"
     fi
     sleep 0.2 # between two looks; no session is the condition
   done
-  if has_schema "$old_database" && [[ -z $(find "$dumps" -name '*-before-adoption.dump' -newer "$marker" 2>/dev/null || true) ]]; then
+  if has_schema "$old_database" && [[ $ran == yes || -z $(find "$dumps" -name '*-before-adoption.dump' -newer "$marker" 2>/dev/null || true) ]]; then
     (keep_dump "$old_database" adoption) || {
       begin_again "$1"
       exit 1

@@ -64,6 +64,9 @@ default_page_is_on() {
   [[ $(md5sum "$default_link" 2>/dev/null | cut -d ' ' -f 1) == "$packaged" ]]
 }
 
+# Left behind by a reload that was killed: every connection ends after one answer.
+drains_for_ever() { [[ -n $(find "$drain_file" -mmin +2 2>/dev/null || true) ]]; }
+
 check_files() {
   ! default_page_is_on || problem "nginx's own default page is on"
   check_file "$site_file" root:root 0644 "$(site_here)"
@@ -101,6 +104,7 @@ check() {
     return
   fi
   nginx_has_read "$site_file" "$site_link" || problem "nginx has not read $site_file as it is now"
+  ! drains_for_ever || problem "a reload of nginx was cut off, clients keep no connection"
   # With wrong files the answers say nothing new.
   [[ -n $files ]] || check_answers
 }
@@ -150,7 +154,7 @@ apply() {
   logged "enabling nginx" systemctl enable nginx.service
   if ! systemctl is-active --quiet nginx.service; then
     start_nginx
-  elif ! nginx_has_read "$site_file" "$site_link"; then
+  elif ! nginx_has_read "$site_file" "$site_link" || drains_for_ever; then
     reload_nginx "$site_file" "$site_link"
   fi
 }

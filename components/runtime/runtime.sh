@@ -40,13 +40,15 @@ apply() {
   install -d -m 0755 "$(dirname "$release")"
   install_uv
   say "installing MLflow $version for Python $python"
+  # What is not complete is of no use, and a full disk is not left full.
+  # shellcheck disable=SC2064 # the directories of now
+  trap "rm -rf $(printf '%q ' "$building" "$(dirname "$uv")/.uv-cache")" EXIT
   rm -rf "$building"
   logged "making a Python environment" "$uv/bin/uv" venv --quiet --relocatable --python "$(command -v python3)" "$building"
   printf '%s' "$lock" >"$building/requirements.txt"
   UV_CACHE_DIR=$(dirname "$uv")/.uv-cache UV_SYSTEM_CERTS=true logged "installing MLflow $version" \
     "$uv/bin/uv" pip install --quiet --python "$building/bin/python" --require-hashes --only-binary :all: \
     --link-mode hardlink --requirement "$building/requirements.txt"
-  rm -rf "$(dirname "$uv")/.uv-cache"
   # Proves that the server can be imported, compiles what it imports (the service may not write here, and would compile
   # at every start), and keeps the newest migration that it knows, so that a check need not import MLflow to compare.
   logged "importing MLflow $version" "$building/bin/python" -c '

@@ -103,11 +103,20 @@ check_instance() {
   answers "$1" || problem "the MLflow API does not answer on 127.0.0.1:$1"
 }
 
+# listens PORT: some program takes connections there.
+listens() {
+  # tcp6 is not there without IPv6.
+  { cat /proc/net/tcp /proc/net/tcp6 2>/dev/null || true; } | awk -v port="$(printf ':%04X$' "$1")" '$2 ~ port && $4 == "0A" { found = 1 } END { exit !found }'
+}
+
 # start_instance INSTANCE [VARIABLES]: starts it, with these variables on top, and waits until it answers.
 start_instance() {
   local name=mlflow@$1.service deadline=$((SECONDS + 180))
   write_file "$(environment_file "$1")" "root:$account" 0640 "$(environment_of "$1")${2:+$'\n'$2}"
-  logged "starting $name" systemctl restart "$name"
+  # What answers must be what is started here.
+  logged "stopping what there is of $name" systemctl stop "$name"
+  ! listens "$1" || fail "port $1 is taken by another program ('ss -ltnp' on the host shows it): stop that, or set service.port to a port that is free, like the next one"
+  logged "starting $name" systemctl start "$name"
   until answers "$1"; do
     if ! systemctl is-active --quiet "$name" || ((SECONDS >= deadline)); then
       journalctl "_SYSTEMD_INVOCATION_ID=$(systemctl show --property InvocationID --value "$name")" --lines 15 --no-pager --output cat >&2
@@ -129,18 +138,28 @@ requests_to() {
   awk -v port="$(printf ':%04X$' "$1")" '$2 ~ port && $4 == "01"' /proc/net/tcp | wc -l
 }
 
+# Workers of nginx from before a reload still read requests, which they will send to the instance that they know.
+nginx_finishes() {
+  local nginx
+  nginx=$(systemctl show --property MainPID --value nginx.service)
+  ((nginx > 0)) && sed 's|[0-9]\+|/proc/&/cmdline|g' "/proc/$nginx/task/$nginx/children" | xargs --no-run-if-empty grep --quiet --no-messages 'is shutting down'
+}
+
 # Lets it finish what it has begun, large uploads too, before it is stopped.
 drain_instance() {
   local deadline=$((SECONDS + 600)) told=$((SECONDS + 5))
-  while (($(requests_to "$1") > 0 && SECONDS < deadline)); do
+  while { (($(requests_to "$1") > 0)) || nginx_finishes; } && ((SECONDS < deadline)); do
     if ((SECONDS >= told)); then
-      say "the one before still serves $(requests_to "$1") requests, waiting for them (10 minutes at most)"
+      say "the one before still has requests to answer, waiting for them (10 minutes at most)"
       told=$deadline
     fi
     sleep 0.2 # between two looks; no open connection is the condition
   done
   stop_instance "$1"
 }
+
+# It runs and sends to the instance of before, until its configuration is put right.
+nginx_is_stuck() { systemctl is-active --quiet nginx.service && [[ -e $site_link ]] && ! nginx -t -q 2>/dev/null; }
 
 # Whether nginx can be told, and has a site of ours to tell it about; a damaged site is for the proxy step.
 nginx_can_read() {
@@ -182,11 +201,9 @@ demand_way_forward() {
 }
 
 demand_room() {
-  local size lacking
-  size=$(($(sql postgres <<<"select pg_database_size('$database')") / 1024 / 1024))
-  # The copy, what its migration may add, the dump.
-  lacking=$(for directory in "$(sql postgres <<<'show data_directory')" "$dumps"; do check_room "$directory" $((3 * size + 300)); done)
-  [[ -z $lacking ]] || fail "the migration needs a copy and a dump of the database ($size MB), nothing was changed:"$'\n'"$lacking"
+  local lacking
+  lacking=$(check_room_for_copy "$database")
+  [[ -z $lacking ]] || fail "the migration needs a copy and a dump of the database, nothing was changed:"$'\n'"$lacking"
 }
 
 end_rehearsal() {
@@ -241,8 +258,8 @@ migrate() {
 prune() {
   local old
   {
-    find "$(dirname "$release")" -mindepth 1 -maxdepth 1 -type d ! -path "$release" ! -path "$1" ! -name '*.new' ! -name '*.old'
-    find "$dumps" -name '*.dump' 2>/dev/null | sort | head -n -2
+    find "$(dirname "$release")" -mindepth 1 -maxdepth 1 -type d ! -path "$release" ! -path "$1"
+    find "$dumps" -name '*.dump' -printf '%T@ %p\n' 2>/dev/null | sort --numeric-sort | head -n -2 | cut -d ' ' -f 2-
   } | while read -r old; do
     say "removing $old"
     rm -rf "$old"
@@ -274,6 +291,7 @@ check_place() {
   check_file "$upstream_file" root:root 0644 "$(upstream_to "$1")"
   enabled_instances | grep --quiet --line-regexp "$1" || problem "mlflow@$1.service does not start at boot"
   ! nginx_can_read || nginx_has_read "$upstream_file" || problem "nginx has not read $upstream_file as it is now"
+  ! nginx_is_stuck || return 0
   for instance in $(other_instances "$1"); do
     problem "mlflow@$instance.service runs or starts at boot, but nginx does not use it"
   done
@@ -302,8 +320,9 @@ place() {
   write_file "$upstream_file" root:root 0644 "$(upstream_to "$1")"
   if nginx_can_read; then
     nginx_has_read "$upstream_file" || reload_nginx "$upstream_file"
-  elif systemctl is-active --quiet nginx.service && [[ -e $site_link ]]; then
-    return 0 # nginx still sends to the one before; the next run stops that
+  elif nginx_is_stuck; then
+    say "nginx refuses its configuration, so mlflow@$1.service takes over with the next up"
+    return 0
   fi
   for instance in $(other_instances "$1"); do drain_instance "$instance"; done
 }
@@ -338,6 +357,7 @@ apply() {
 remove() {
   local instance
   for instance in $(other_instances none); do stop_instance "$instance"; done
+  [[ ! -e $copy_password_file ]] || end_rehearsal none
   rm -f "$unit_file" "$state_directory"/mlflow-*.env "$upstream_file" "$rotation_file" "$restart_rule_file"
   # Directories that write_file made; needrestart's own hold more.
   rmdir --ignore-fail-on-non-empty "$(dirname "$restart_rule_file")" /etc/needrestart 2>/dev/null || true

@@ -63,7 +63,8 @@ write_file() {
     return
   fi
   mkdir -p "$(dirname "$path")"
-  partial=$(mktemp "$path.XXXXXX")
+  rm -f "$path".mlflow-vps.?????? # of a run that was killed
+  partial=$(mktemp "$path.mlflow-vps.XXXXXX")
   { chown "$owner" "$partial" && chmod "$mode" "$partial" && printf '%s\n' "$content" >"$partial" && mv -f "$partial" "$path"; } || {
     rm -f "$partial"
     fail "can not write $path"
@@ -102,10 +103,13 @@ check_room() {
 # The system user that the server runs as; it owns nothing but its data.
 check_account() {
   id -u "$1" >/dev/null 2>&1 || problem "system user $1 is missing"
+  getent group "$1" >/dev/null || problem "group $1 is missing"
 }
+# Somebody may have made the user, with another group.
 make_account() {
+  getent group "$1" >/dev/null || logged "making the group $1" groupadd --system "$1"
   id -u "$1" >/dev/null 2>&1 ||
-    logged "making the system user $1" useradd --system --user-group --home-dir /var/lib/mlflow --no-create-home \
+    logged "making the system user $1" useradd --system --gid "$1" --home-dir /var/lib/mlflow --no-create-home \
       --shell /usr/sbin/nologin "$1"
 }
 
@@ -120,6 +124,13 @@ database_answers() { systemctl is-active --quiet postgresql && sql postgres <<<'
 start_database() {
   database_answers || logged "starting PostgreSQL" systemctl enable --now postgresql
   database_answers || fail "PostgreSQL does not answer on port $database_port: see 'pg_lsclusters' and 'journalctl -u postgresql@*' on the host, or set database.port"
+}
+
+# check_room_for_copy DATABASE: names a lack of disk for a copy of it, what its migration may add, and a dump.
+check_room_for_copy() {
+  local size where
+  size=$(($(sql postgres <<<"select pg_database_size('$1')") / 1024 / 1024))
+  for where in "$(sql postgres <<<'show data_directory')" "$dumps"; do check_room "$where" $((3 * size + 300)); done
 }
 
 # copy_database FROM TO ROLE: a new database with everything of another one, owned by the role.
@@ -157,7 +168,7 @@ handmade_servers() {
   local file server
   { grep --files-with-matches --no-messages mlflow /etc/systemd/system/*.service || true; } | while read -r file; do
     server=${file##*/}
-    [[ $(head -n 1 "$file") == "$managed" || $(command_of "$server") != *'mlflow server '* ]] || printf '%s\n' "$server"
+    [[ $(head -n 1 "$file") == "$managed" || "$(command_of "$server") " != *'mlflow server '* ]] || printf '%s\n' "$server"
   done
 }
 
@@ -186,10 +197,14 @@ nginx_has_read() {
   done
 }
 
-# reload_nginx FILE...: has a running nginx take up the files, without dropping a request.
+# reload_nginx FILE...: has a running nginx take up the files, without dropping a request. One at a time: steps run beside
+# each other, and the end of one reload would end what the other has asked of the clients.
 reload_nginx() {
-  local deadline=$((SECONDS + 30))
+  local deadline
   systemctl is-active --quiet nginx.service || return 0
+  exec 8>/run/mlflow-vps/reload
+  flock 8
+  deadline=$((SECONDS + 30))
   # nginx ends idle connections at once, also under a request that is already on its way; so clients are asked to end
   # theirs before (see the site).
   if [[ -e $site_link ]]; then
@@ -205,6 +220,7 @@ reload_nginx() {
     sleep 0.2 # between two looks; the new workers are the condition
   done
   rm -f "$drain_file"
+  exec 8>&-
 }
 
 # One run of a step at a time: the lock is held by this process and gone with it.

@@ -208,7 +208,7 @@ ${await sql(`select oid from pg_database where datname = '${database}'`)}`;
     await guest.run(
       "rm -rf /var/backups/mlflow-vps; mkdir -p /var/backups; echo in the way >/var/backups/mlflow-vps",
     );
-    expect(await deployment.upFails()).toMatch(/adoption: FAILED/);
+    expect(await deployment.upFails()).toMatch(/the database could not be dumped, so it was left as it is/);
     await guest.run("rm /var/backups/mlflow-vps");
     await until(async () => (await oldStatus()) === 200, "the server that was made by hand", 120);
     await untouched();
@@ -220,6 +220,25 @@ ${await sql(`select oid from pg_database where datname = '${database}'`)}`;
     expect(await deployment.upFails()).toMatch(/mlflow_db can not be called mlflow.*set database\.name/);
     await untouched();
     await sql("drop database mlflow");
+  });
+
+  it("is left as it is when its artifacts are on another file system", async () => {
+    await guest.run("mkdir -p /srv/volume; mount -t tmpfs tmpfs /srv/volume");
+    deployment.config = { ...deployment.config, "artifacts.directory": "/srv/volume/artifacts" };
+    expect(await deployment.upFails()).toMatch(
+      /artifacts in \/home\/deploy\/mlruns are on another file system/,
+    );
+    deployment.config = { ...deployment.config, "artifacts.directory": undefined };
+    await guest.run("umount /srv/volume");
+    await untouched();
+  });
+
+  it("is left as it is when its site serves other programs too", async () => {
+    const other = "location /other/ { proxy_pass http://127.0.0.1:3000/; }";
+    await guest.run(`sed -i 's|server_name _;|&\\n    ${other}|' ${made.site}`);
+    expect(await deployment.upFails()).toMatch(/its site .* leads to other programs too/);
+    await guest.run(`sed -i '/location .other/d' ${made.site}`);
+    await untouched();
   });
 
   it("is named by the check", async () => {
@@ -347,10 +366,38 @@ WantedBy=multi-user.target`,
   });
 });
 
-describe("a server made by hand whose data are not in PostgreSQL", () => {
-  it("is not taken over, and the refusal says what to do", async () => {
+describe("a server made by hand whose data are not in PostgreSQL here", () => {
+  beforeAll(async () => {
     await deployment.destroy();
     await sql("drop database mlflow");
+  });
+
+  it.each([
+    [
+      "of another host",
+      "postgresql://mlflow:x@db.example.org/mlflow",
+      /not in PostgreSQL on port 5432 of this host/,
+    ],
+    [
+      "of another host, named at the end",
+      "postgresql:///mlflow?host=db.example.org",
+      /not in PostgreSQL on port/,
+    ],
+    ["that is not there", "postgresql://mlflow:x@localhost/gone", /there is no database gone/],
+  ])("but in a database %s is not taken over", async (_, store, cause) => {
+    await guest.run(`sed -i 's|^STORE=.*|STORE=${store}|' /home/deploy/mlflow.env`);
+    expect(await deployment.upFails()).toMatch(cause);
+  });
+
+  it("is not taken over when it serves artifacts of another host", async () => {
+    await sql("create database theirs");
+    await guest.run(`sed -i 's|^STORE=.*|STORE=postgresql://postgres@localhost/theirs|' /home/deploy/mlflow.env
+      echo MLFLOW_ARTIFACTS_DESTINATION=s3://bucket/artifacts >>/home/deploy/mlflow.env`);
+    expect(await deployment.upFails()).toMatch(/it serves artifacts that are in s3, not on this host/);
+    await guest.run("sed -i /MLFLOW_ARTIFACTS_DESTINATION/d /home/deploy/mlflow.env");
+  });
+
+  it("is not taken over, and the refusal says what to do", async () => {
     await guest.run("sed -i 's|^STORE=.*|STORE=sqlite:////home/deploy/mlflow.db|' /home/deploy/mlflow.env");
     const refusal = await deployment.upFails();
     expect(refusal).toMatch(

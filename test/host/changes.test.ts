@@ -203,8 +203,34 @@ describe("no request fails", () => {
     expect(await data()).toBe(before);
   });
 
-  it("during an upgrade with its migration", async () => {
+  it.each([
+    // The copy is migrated, the new release starts on it.
+    ["while it is rehearsed", "/usr/bin/curl", "[[ -e /etc/mlflow-vps/pgpass-rehearsal ]]", "3.16.1"],
+    ["when the database was dumped", "/usr/bin/sync", "true", "3.16.1"],
+    // nginx is led to the new release already, and the old one answers its last requests.
+    [
+      "while the old release is drained",
+      "/usr/bin/awk",
+      "grep -q 3.17.2 /etc/mlflow-vps/mlflow-$(sed -n 's/.*:\\([0-9]*\\);/\\1/p' /etc/mlflow-vps/upstream.conf).env",
+      "3.17.2",
+    ],
+  ])("during an upgrade that is killed %s", async (what, program, when, served) => {
     set({ "mlflow.version": "3.17.2" });
+    const hold = await guest.hold(program, "service", when);
+    const load = new Load({ uri: uri(), user: "grace", password: password("grace") });
+    const report = await load.during(async () => {
+      const up = deployment.start();
+      await hold.reached();
+      await up.kill();
+      await hold.kill();
+      await hold.end();
+    });
+    await expectNothingLost(`an upgrade that is killed ${what}`, report);
+    expect(await version()).toBe(served);
+    expect(await deployment.drift()).not.toEqual([]);
+  });
+
+  it("during an upgrade with its migration, which goes on where it was killed", async () => {
     await unnoticed("an upgrade from 3.16.1 to 3.17.2", () => deployment.up());
     expect(await version()).toBe("3.17.2");
     expect(await data()).toBe(before);

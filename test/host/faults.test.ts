@@ -73,21 +73,53 @@ async function outage(what: string, fault: () => Promise<unknown>): Promise<void
 }
 
 /**
- * Every step that changes the host but for two: `adoption` has its own test, `acme` is in its. By which damage it has
- * something to do, and a program that it then calls in the middle, which is made to wait there.
+ * Every step that changes the host but for two (`adoption` has a test of its own, `acme` is in its): damage by which it
+ * has something to do, a program that it calls in the middle, which is made to wait there, and by what that call is known.
  */
-const steps: [string, string, string][] = [
+const steps: [string, string, string, string?][] = [
   ["packages-python", "dpkg --purge --force-depends python3-venv", "/usr/bin/dpkg-deb"],
   ["packages-servers", "dpkg --purge logrotate", "/usr/bin/dpkg-deb"],
-  ["updates", "rm /etc/apt/apt.conf.d/zz-mlflow-vps", "/usr/bin/mktemp"],
-  ["runtime", "rm /opt/mlflow/releases/*/.contents", "/usr/bin/python3"],
-  ["certificate", "echo x >>/etc/mlflow-vps/server.pem", "/usr/bin/mktemp"],
-  ["database", "echo x >>/etc/mlflow-vps/pgpass", "/usr/bin/mktemp"],
-  ["service", "echo '# x' >>$(ls /etc/mlflow-vps/mlflow-*.env)", "/usr/bin/mktemp"],
-  ["proxy", "echo '# x' >>/etc/nginx/sites-available/mlflow-vps", "/usr/bin/mktemp"],
+  // The timer is stopped, the schedule is the one at the start.
+  ["updates", "systemctl stop apt-daily-upgrade.timer", "/usr/bin/touch"],
+  // Installed and imported, but not in its place.
+  [
+    "runtime",
+    "rm /opt/mlflow/releases/*/.contents",
+    "/usr/bin/sort",
+    "[[ -e $(echo /opt/mlflow/releases/*.new/schema) ]]",
+  ],
+  // The clients were asked to end their connections.
+  ["certificate", "echo x >>/etc/mlflow-vps/server.pem", "/usr/bin/sleep", "[[ -e /run/mlflow-vps/drain ]]"],
+  // All but the password of the role.
+  [
+    "database",
+    `cd /tmp; runuser -u postgres -- psql -qc "alter role mlflow password 'other'"`,
+    "/usr/bin/python3",
+  ],
+  // The new instance starts.
+  [
+    "service",
+    "echo '# x' >>$(ls /etc/mlflow-vps/mlflow-*.env)",
+    "/usr/bin/curl",
+    "(($(ls /etc/mlflow-vps/mlflow-*.env | wc -l) == 2))",
+  ],
+  // The site is written, and nginx not reloaded.
+  [
+    "proxy",
+    "echo '# x' >>/etc/nginx/sites-available/mlflow-vps",
+    "/usr/sbin/nginx",
+    "! grep -q '^# x' /etc/nginx/sites-available/mlflow-vps",
+  ],
+  // The table is there, without rules.
   ["firewall-trial", "nft delete table inet mlflow_vps", "/usr/bin/sleep"],
   ["firewall-kept", "rm /etc/mlflow-vps/firewall.nft", "/usr/bin/mktemp"],
 ];
+
+const waitingForALock = () =>
+  until(
+    async () => (await guest.run("pgrep --full 'flock --timeout' || true")) !== "",
+    "the next one waiting for the lock",
+  );
 
 const link = (state: "up" | "down") =>
   hostTool("ip", ["link", "set", `mlvps${guest.address.split(".")[2]}`, state]);
@@ -102,27 +134,27 @@ afterAll(() => guest.down());
 afterEach(() => whole());
 
 describe("the applying process", () => {
-  it.each(steps)("killed in the middle of %s: the next up converges", async (step, damage, program) => {
+  it.each(steps)("killed in the middle of %s: the next up converges", async (step, damage, program, when) => {
     await guest.run(damage);
-    const hold = await guest.hold(program, step);
+    const hold = await guest.hold(program, step, when);
     const up = deployment.start();
     await hold.reached();
     await up.kill();
-    // What it began goes on by itself, or is gone; either way the next one converges.
+    await hold.kill(); // on the host too
     await hold.end();
     await deployment.up();
   });
 
   it.each(steps)(
     "cut off from the network in the middle of %s, for ever: the next up converges",
-    async (step, damage, program) => {
+    async (step, damage, program, when) => {
       await guest.run(damage);
-      const hold = await guest.hold(program, step);
+      const hold = await guest.hold(program, step, when);
       const up = deployment.start();
       await hold.reached();
       link("down"); // so the host does not learn that the process is gone
       await up.kill();
-      await hold.end();
+      await hold.end(); // and the step goes on by itself
       link("up");
       await deployment.up();
     },
@@ -142,9 +174,14 @@ describe("the applying process", () => {
 
   it("that runs twice at once waits for itself", async () => {
     await guest.run("echo '# x' >>/etc/nginx/sites-available/mlflow-vps; echo x >>/etc/mlflow-vps/pgpass");
-    const other = deployment.start();
-    await deployment.up();
-    expect(await other.ended).toBe(0);
+    const hold = await guest.hold("/usr/bin/mktemp", "database");
+    const first = deployment.start();
+    await hold.reached();
+    const second = deployment.up();
+    await waitingForALock();
+    await hold.end();
+    expect(await second).toMatch(/database: another run of this step is still under way on the host/);
+    expect(await first.ended).toBe(0);
   });
 
   it("finds a step of a killed one still running, and waits for it", async () => {
@@ -154,10 +191,7 @@ describe("the applying process", () => {
     await hold.reached();
     await killed.kill();
     const next = deployment.up();
-    await until(
-      async () => (await guest.run("pgrep --full 'flock --timeout' || true")) !== "",
-      "the next one waiting for the lock",
-    );
+    await waitingForALock();
     await hold.end();
     expect(await next).toMatch(
       /proxy: another run of this step is still under way on the host \(process \d+\), waiting/,
@@ -179,7 +213,11 @@ describe("the host", () => {
 
   it("reboots in the middle of an apply: the next up converges", async () => {
     await guest.run("echo '# x' >>$(ls /etc/mlflow-vps/mlflow-*.env)");
-    const hold = await guest.hold("/usr/bin/mktemp", "service");
+    const hold = await guest.hold(
+      "/usr/bin/curl",
+      "service",
+      "(($(ls /etc/mlflow-vps/mlflow-*.env | wc -l) == 2))",
+    );
     const up = deployment.start();
     await hold.reached();
     await outage("reboot in the middle of an apply", () => guest.reboot());

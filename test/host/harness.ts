@@ -78,13 +78,17 @@ export class Guest {
   async start(commandLine: string): Promise<void> {
     await this.run(`setsid bash -c ${quote(commandLine)} </dev/null >/dev/null 2>&1 &`);
   }
-  /** Makes a program of the guest wait when it is called while a step is being applied. */
-  async hold(program: string, step: string): Promise<Hold> {
+  /**
+   * Makes a program of the guest wait when it is called while a step is being applied.
+   *
+   * @param when a condition of bash that must hold at that moment
+   */
+  async hold(program: string, step: string, when = "true"): Promise<Hold> {
     const wrapper = `#!/bin/bash
 # Only for the process that holds the step's lock, and those that it started.
 step=$(cat /run/mlflow-vps/${step}.lock 2>/dev/null) caller=$PPID
 while [[ -e /run/hold && -n $step ]] && ((caller > 1)); do
-  if ((caller == step)); then
+  if ((caller == step)) && { ${when}; }; then
     touch /run/held
     while [[ -e /run/hold ]]; do read -rt 0.1 <> <(:); done
   fi
@@ -100,6 +104,11 @@ exec ${program}.real "$@"`;
         // The real one stays for who waits to call it.
         await this.run(`cp -dp --remove-destination ${program}.real ${program}; rm -f /run/hold`);
       },
+      kill: async () => {
+        await this.run(
+          `pkill -KILL --full '[b]ash -s apply'; pkill -KILL --full ${quote(`[b]ash ${program}`)}`,
+        );
+      },
     };
   }
 }
@@ -110,6 +119,8 @@ export interface Hold {
   reached(): Promise<void>;
   /** Lets it go on. */
   end(): Promise<void>;
+  /** Kills it, and the step. */
+  kill(): Promise<void>;
 }
 
 /** An `up` in a process of its own. */

@@ -78,7 +78,7 @@ describe("a second apply", () => {
     expect(await fingerprint(guest)).toBe(before);
   });
 
-  it("is not even seen by a drift check, which changes nothing either", async () => {
+  it("and the drift check, which finds nothing, change nothing on the host", async () => {
     const before = await listing(guest);
     expect(await deployment.drift()).toEqual([]);
     expect(await listing(guest)).toBe(before);
@@ -333,7 +333,9 @@ describe("drift", () => {
       for (const [, command] of round) {
         await guest.run(command);
       }
+      const before = await listing(guest);
       const lines = await deployment.drift();
+      expect(await listing(guest)).toBe(before);
       for (const pattern of round.flatMap(([, , patterns]) => patterns)) {
         expect(lines).toContainEqual(expect.stringMatching(pattern));
       }

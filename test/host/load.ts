@@ -33,12 +33,14 @@ const keepingClients = 12;
 const openingClients = 2;
 /** Longest pause of a client between two requests, in ms; on average it is half as long. */
 const longestPause = 120;
+/** Pause of a slow client between two parts of a request, in ms: longer than a reload in all. */
+const slowness = 1500;
 const piece = Buffer.alloc(2 ** 16, "artifact ");
 const pieces = 16;
 
 /**
  * Clients of a server that send without a pause: searches and metrics on kept and on new connections, and all the time
- * an artifact of 1 MB on its way. Nothing is sent twice: a request without the expected answer has failed.
+ * an artifact of 1 MB and a request that comes slowly on their way. Nothing is sent twice: a request without the expected answer has failed.
  */
 export class Load {
   private running = false;
@@ -68,6 +70,7 @@ export class Load {
       this.clients.push(this.call(undefined, `new ${count}`));
     }
     this.clients.push(this.upload(this.agent(), "kept"), this.upload(undefined, "new"));
+    this.clients.push(this.dictate(this.agent()));
   }
 
   /** Lets every request that is under way come to its end. */
@@ -155,6 +158,24 @@ export class Load {
             await pause(Math.random() * longestPause);
           }
         }),
+      );
+    }
+  }
+
+  /** Says slowly what it wants: nginx takes such a request in whole before it sends it on. */
+  private async dictate(agent: HttpAgent): Promise<void> {
+    while (this.running) {
+      await this.count("a search said slowly", () =>
+        this.answer(
+          `${this.args.uri}/api/2.0/mlflow/experiments/search`,
+          { method: "POST", agent, headers: { "Content-Type": "application/json" } },
+          async (outgoing) => {
+            for (const part of ["{", '"max_', "results", '": ', "1}"]) {
+              outgoing.write(part);
+              await pause(slowness);
+            }
+          },
+        ),
       );
     }
   }
