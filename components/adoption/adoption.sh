@@ -146,7 +146,7 @@ migrate_copy() {
 rehearse() {
   has_schema "$old_database" || return 0
   say "rehearsing the migration of $old_database to MLflow $version on a copy"
-  sql postgres <<<"drop database if exists \"$copy\" with (force)" # of a run that was cut off
+  ! is_there "$copy" || sql postgres <<<"drop database \"$copy\" with (force)" # of a run that was cut off
   trap 'sql postgres <<<"drop database if exists \"$copy\" with (force)"' EXIT
   logged "copying the database" copy_database "$old_database" "$copy" postgres
   logged "rehearsing the migration (mlflow db upgrade on a copy)" migrate_copy
@@ -190,7 +190,7 @@ take_database() {
   [[ $old_database != "$database" ]] && is_there "$old_database" || return 0
   say "database $old_database is called $database from now on"
   is_empty "$database" || fail "database $database is not empty any more: drop or rename it, then run again"
-  sql postgres <<<"drop database if exists \"$database\""
+  ! is_there "$database" || sql postgres <<<"drop database \"$database\""
   sql postgres <<<"alter database \"$old_database\" rename to \"$database\""
 }
 

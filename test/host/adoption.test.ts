@@ -194,11 +194,12 @@ ${await sql(`select oid from pg_database where datname = '${database}'`)}`;
 
   it("is left as it is when others use its database too", async () => {
     await guest.start("cd /tmp; exec runuser -u postgres -- psql -d mlflow_db -c 'select pg_sleep(600)'");
-    expect(await deployment.upFails()).toMatch(
-      /database mlflow_db is in use by others too: postgres \(psql\)/,
-    );
+    const refusal = await deployment.upFails();
     await sql(
       "select pg_terminate_backend(pid) from pg_stat_activity where datname = 'mlflow_db' and usename = 'postgres'",
+    );
+    expect(refusal).toMatch(
+      /database mlflow_db is in use by others than mlflow-tracking\.service: postgres \(psql\)/,
     );
     await until(async () => (await oldStatus()) === 200, "the server that was made by hand", 120);
     await untouched();

@@ -89,7 +89,7 @@ export class Guest {
 step=$(cat /run/mlflow-vps/${step}.lock 2>/dev/null) caller=$PPID
 while [[ -e /run/hold && -n $step ]] && ((caller > 1)); do
   if ((caller == step)) && { ${when}; }; then
-    touch /run/held
+    : >/run/held
     while [[ -e /run/hold ]]; do read -rt 0.1 <> <(:); done
   fi
   caller=$(sed -n 's/^PPid:\\t//p' /proc/$caller/status)
