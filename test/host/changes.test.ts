@@ -99,14 +99,19 @@ describe("MLflow 2", () => {
   });
 });
 
-/** Ends with the old release serving, what clients wrote in the meantime, and nothing left behind; `cause` is told. */
-async function failsUnnoticed(cause: RegExp): Promise<void> {
+/**
+ * Ends with the old release serving, what clients wrote in the meantime, and nothing left behind; `cause` is told. What
+ * made it fail is repaired in any case, for the tests that come.
+ */
+async function failsUnnoticed(cause: RegExp, repair: () => Promise<unknown>): Promise<void> {
   const running = await guest.service();
   const load = new Load({ uri: uri(), user: "grace", password: password("grace") });
   let message = "";
-  const report = await load.during(async () => {
-    message = await deployment.upFails();
-  });
+  const report = await load
+    .during(async () => {
+      message = await deployment.upFails();
+    })
+    .finally(repair);
   expect(message).toMatch(cause);
   await expectNothingLost(`an upgrade that fails (${cause.source})`, report);
   expect(await guest.service()).toBe(running);
@@ -128,24 +133,26 @@ describe("an upgrade that fails", () => {
       "mkdir -p /var/backups/mlflow-vps && mount -t tmpfs -o size=20m tmpfs /var/backups/mlflow-vps",
     );
     await failsUnnoticed(
-      /needs a copy and a dump of the database .*nothing was changed:\n.*backups.* MB free/,
+      /needs a copy and a dump of the database, nothing was changed:\n.*backups.* MB free/,
+      () => guest.run("umount /var/backups/mlflow-vps"),
     );
-    await guest.run("umount /var/backups/mlflow-vps");
     expect(await schema()).toBe(old);
   });
 
   it("while the database is copied, leaves the old release serving", async () => {
     await guest.run("mv /usr/bin/pg_restore /usr/bin/pg_restore.away");
-    await failsUnnoticed(/FAILED: copying the database/);
-    await guest.run("mv /usr/bin/pg_restore.away /usr/bin/pg_restore");
+    await failsUnnoticed(/FAILED: copying the database/, () =>
+      guest.run("mv /usr/bin/pg_restore.away /usr/bin/pg_restore"),
+    );
     expect(await schema()).toBe(old);
   });
 
   it("while the copy is migrated, leaves the old release serving", async () => {
     // A table that a migration is about to make.
     await sql("create table logged_models (id int); alter table logged_models owner to mlflow");
-    await failsUnnoticed(/FAILED: rehearsing the migration[\s\S]*logged_models/);
-    await sql("drop table logged_models");
+    await failsUnnoticed(/FAILED: rehearsing the migration[\s\S]*logged_models/, () =>
+      sql("drop table logged_models"),
+    );
     expect(await schema()).toBe(old);
   });
 
@@ -154,8 +161,9 @@ describe("an upgrade that fails", () => {
     await sql(`create function refuse() returns trigger language plpgsql as
       $$ begin if current_database() <> 'mlflow' then raise 'refused for the test'; end if; return new; end $$;
       create trigger refuse before insert on params for each row execute function refuse()`);
-    await failsUnnoticed(/FAILED: trying MLflow 3\.16\.1 on the copy/);
-    await sql("drop trigger refuse on params; drop function refuse()");
+    await failsUnnoticed(/FAILED: trying MLflow 3\.16\.1 on the copy/, () =>
+      sql("drop trigger refuse on params; drop function refuse()"),
+    );
     expect(await schema()).toBe(old);
     expect(await dumps()).toBe("0");
   });
@@ -166,9 +174,15 @@ describe("an upgrade that fails", () => {
     await guest.start(`
       until [[ -e /etc/mlflow-vps/pgpass-rehearsal ]]; do sleep 0.05; done
       cat /dev/zero >/var/backups/mlflow-vps/full`);
-    await failsUnnoticed(/could not be dumped, so it was left as it is: .*No space left on device/s);
-    expect(await guest.run("ls /var/backups/mlflow-vps")).toBe("full");
-    await guest.run("umount /var/backups/mlflow-vps");
+    let kept = "";
+    await failsUnnoticed(
+      /could not be dumped, so it was left as it is: .*No space left on device/s,
+      async () => {
+        kept = await guest.run("ls /var/backups/mlflow-vps");
+        await guest.run("umount /var/backups/mlflow-vps");
+      },
+    );
+    expect(kept).toBe("full");
     expect(await schema()).toBe(old);
   });
 
@@ -180,8 +194,9 @@ describe("an upgrade that fails", () => {
 create function refuse() returns event_trigger language plpgsql as $$ begin raise 'refused for the test'; end $$;
 create event trigger refuse on ddl_command_start when tag in ('CREATE TABLE') execute function refuse();
 SQL`);
-    await failsUnnoticed(/FAILED: migrating the database; it is as it was: .*refused for the test/);
-    await sql("drop event trigger refuse; drop function refuse()");
+    await failsUnnoticed(/FAILED: migrating the database; it is as it was: .*refused for the test/, () =>
+      sql("drop event trigger refuse; drop function refuse()"),
+    );
     expect(await schema()).toBe(old);
     expect(await dumps()).toBe("1");
   });
@@ -190,9 +205,10 @@ SQL`);
     await guest.start(`
       until runuser -u postgres -- psql -d mlflow -Atc 'select version_num from alembic_version' | grep -qv ${old}; do sleep 0.05; done
       chmod -x /opt/mlflow/releases/3.16.1-*/bin/mlflow`);
-    await failsUnnoticed(/does not answer on 127\.0\.0\.1/);
+    await failsUnnoticed(/does not answer on 127\.0\.0\.1/, () =>
+      guest.run("chmod +x /opt/mlflow/releases/3.16.1-*/bin/mlflow"),
+    );
     expect(await schema()).not.toBe(old);
-    await guest.run("chmod +x /opt/mlflow/releases/3.16.1-*/bin/mlflow");
   });
 });
 
