@@ -139,6 +139,8 @@ export function renderEnvironment(settings: Environment): string {
     MLFLOW_DISABLE_TELEMETRY: "true",
     HOME: "/var/lib/mlflow",
     GIT_PYTHON_REFRESH: "quiet",
+    // MLflow 2, by gunicorn: without threads a worker does nothing else while an upload lasts, and is killed after 30 s.
+    GUNICORN_CMD_ARGS: "--threads=8",
     // Two allocation arenas in place of eight per core keep the memory of a small host free.
     MALLOC_ARENA_MAX: 2,
   };

@@ -151,6 +151,7 @@ describe("the service", () => {
       MLFLOW_DISABLE_TELEMETRY=true
       HOME=/var/lib/mlflow
       GIT_PYTHON_REFRESH=quiet
+      GUNICORN_CMD_ARGS=--threads=8
       MALLOC_ARENA_MAX=2"
     `);
   });
