@@ -140,7 +140,8 @@ export function renderEnvironment(settings: Environment): string {
     HOME: "/var/lib/mlflow",
     GIT_PYTHON_REFRESH: "quiet",
     // MLflow 2, by gunicorn: without threads a worker does nothing else while an upload lasts, and is killed after 30 s.
-    GUNICORN_CMD_ARGS: "--threads=8",
+    // It must keep idle connections for longer than nginx does.
+    GUNICORN_CMD_ARGS: "--threads=8 --keep-alive=10",
     // Two allocation arenas in place of eight per core keep the memory of a small host free.
     MALLOC_ARENA_MAX: 2,
   };

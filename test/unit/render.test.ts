@@ -151,7 +151,7 @@ describe("the service", () => {
       MLFLOW_DISABLE_TELEMETRY=true
       HOME=/var/lib/mlflow
       GIT_PYTHON_REFRESH=quiet
-      GUNICORN_CMD_ARGS=--threads=8
+      GUNICORN_CMD_ARGS=--threads=8 --keep-alive=10
       MALLOC_ARENA_MAX=2"
     `);
   });
