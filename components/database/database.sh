@@ -76,6 +76,21 @@ text = lambda data: base64.b64encode(data).decode()
 print(f"SCRAM-SHA-256${rounds}:{text(salt)}${text(stored)}:{text(server)}")'
 }
 
+# A login reads the password from the file and is compared with the role's, so both change within milliseconds; what is
+# slow is done before.
+set_password() {
+  local hash session process
+  hash=$(verifier)
+  write_file "$password_file.new" "$account:$account" 0600 "$password_line"
+  coproc session { sql postgres; }
+  process=$session_PID
+  printf '%s\n' 'set synchronous_commit = off; begin;' "alter role \"$role\" password '$hash';" "select 'ready';" >&"${session[1]}"
+  read -r _ <&"${session[0]}" || fail "PostgreSQL does not take the new password of role $role"
+  mv -f "$password_file.new" "$password_file"
+  printf '%s\n' 'commit;' '\q' >&"${session[1]}"
+  wait "$process"
+}
+
 write_access_file() {
   local file
   file=$(access_file)
@@ -118,8 +133,7 @@ apply() {
     sql "$database" <<<"alter $kind public.$name owner to \"$role\""
   done < <(foreign_relations)
 
-  write_file "$password_file" "$account:$account" 0600 "$password_line"
-  login_works || sql postgres <<<"alter role \"$role\" password '$(verifier)'"
+  { [[ -z $(check_file "$password_file" "$account:$account" 0600 "$password_line") ]] && login_works; } || set_password
 }
 
 remove() {

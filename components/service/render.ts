@@ -139,6 +139,10 @@ export function renderEnvironment(settings: Environment): string {
     MLFLOW_DISABLE_TELEMETRY: "true",
     HOME: "/var/lib/mlflow",
     GIT_PYTHON_REFRESH: "quiet",
+    // About as many connections to the database as by default at the most, but kept: few are new while a password is
+    // rotated. (MLflow takes an overflow of 0 for none given.)
+    MLFLOW_SQLALCHEMYSTORE_POOL_SIZE: 15,
+    MLFLOW_SQLALCHEMYSTORE_MAX_OVERFLOW: 1,
     // MLflow 2, by gunicorn: without threads a worker does nothing else while an upload lasts, and is killed after 30 s.
     // It must keep idle connections for longer than nginx does.
     GUNICORN_CMD_ARGS: "--threads=8 --keep-alive=10",

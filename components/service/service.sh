@@ -254,12 +254,15 @@ migrate() {
   migrate_database
 }
 
-# prune RELEASE: keeps the last two of each: the release that serves and this one before it; the dumps.
+# newest_last FIND_ARGUMENT...
+newest_last() { { find "$@" -printf '%T@ %p\n' 2>/dev/null || true; } | sort --numeric-sort | cut -d ' ' -f 2-; }
+
+# Keeps the last two of each: the release that serves and the newest other one; the dumps.
 prune() {
   local old
   {
-    find "$(dirname "$release")" -mindepth 1 -maxdepth 1 -type d ! -path "$release" ! -path "$1"
-    find "$dumps" -name '*.dump' -printf '%T@ %p\n' 2>/dev/null | sort --numeric-sort | head -n -2 | cut -d ' ' -f 2-
+    newest_last "$(dirname "$release")" -mindepth 1 -maxdepth 1 -type d ! -path "$release" | head -n -1
+    newest_last "$dumps" -name '*.dump' | head -n -2
   } | while read -r old; do
     say "removing $old"
     rm -rf "$old"
@@ -328,7 +331,7 @@ place() {
 }
 
 apply() {
-  local serving before spare=$port
+  local serving spare=$port
   make_account "$account"
   with_directories make_directory
   [[ -e /var/log/mlflow/server.log ]] || install -o "$account" -g adm -m 0640 /dev/null /var/log/mlflow/server.log
@@ -345,13 +348,12 @@ apply() {
   migrate "$spare"
   if [[ -n $(check_instance "$serving") ]]; then
     say "starting MLflow $version on port $spare"
-    before=$(sed -n 's/^MLFLOW_VPS_RELEASE=//p' "$(environment_file "$serving")" 2>/dev/null) || before=''
     start_instance "$spare"
     place "$spare"
-    [[ -z $before || $before == "$release" ]] || prune "$before"
   else
     place "$serving"
   fi
+  prune
 }
 
 remove() {
