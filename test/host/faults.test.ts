@@ -117,7 +117,7 @@ const steps: [string, string, string, string?][] = [
 
 const waitingForALock = () =>
   until(
-    async () => (await guest.run("pgrep --full 'flock --timeout' || true")) !== "",
+    async () => (await guest.run("pgrep --full '[f]lock --timeout' || true")) !== "",
     "the next one waiting for the lock",
   );
 
