@@ -362,7 +362,7 @@ while not os.path.exists("/run/unlock"): time.sleep(0.1)'`,
     try {
       await work();
     } finally {
-      await guest.run(`pkill --full mirror.py; rm -rf /etc/uv /etc/apt/apt.conf.d/99test
+      await guest.run(`pkill --full "[m]irror.py"; rm -rf /etc/uv /etc/apt/apt.conf.d/99test
         [[ ! -e /root/uv ]] || mv /root/uv /etc/uv`);
     }
   }
