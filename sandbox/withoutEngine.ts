@@ -216,7 +216,8 @@ async function main(): Promise<number> {
           },
         };
       case "pulumi-nodejs:dynamic/mlflow:Probe":
-        if (action === "up") {
+        // The others only make sure that a login is possible: here a command says itself why it is not.
+        if (action === "up" && inputs.demand) {
           await carryOut(demandNothing(inputs));
         }
         probes.push(inputs);
