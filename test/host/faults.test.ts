@@ -391,7 +391,7 @@ while not os.path.exists("/run/unlock"): time.sleep(0.1)'`,
   ])(
     "come %s from PyPI's mirror: refused before anything of them runs, and the next up goes on",
     async (fault, cause) => {
-      await guest.run("rm /opt/mlflow/releases/*/.contents");
+      await guest.run("rm -f /opt/mlflow/releases/*/.contents");
       await behind(fault, `echo 'index-url = "http://127.0.0.1:8998/simple"' >/etc/uv/uv.toml`, async () => {
         const message = await deployment.upFails();
         expect(message).toMatch(/runtime: FAILED: installing MLflow/);

@@ -79,9 +79,9 @@ class Index(http.server.BaseHTTPRequestHandler):
             body = wheel(name, version)
             body = body[: len(body) // 2] if FAULT == "truncated" else body
         else:
-            [version] = re.findall(rf"(?m)^{re.escape(last)}==([^\s;]+)", open(LOCK[0]).read())[:1]
-            file = f"{last.replace('-', '_')}-{version}-py3-none-any.whl"
-            body = f'<a href="/files/{file}" data-core-metadata="true">{file}</a>'.encode()
+            versions = re.findall(rf"(?m)^{re.escape(last)}==([^\s;]+)", open(LOCK[0]).read())
+            files = [f"{last.replace('-', '_')}-{version}-py3-none-any.whl" for version in versions]
+            body = "".join(f'<a href="/files/{file}" data-core-metadata="true">{file}</a>\n' for file in files).encode()
         self.send_response(200)
         self.send_header("Content-Type", "text/html")
         self.send_header("Content-Length", str(len(body)))
