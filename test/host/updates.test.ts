@@ -128,10 +128,17 @@ print(mlflow.search_runs()["metrics.step"][0])`,
       dpkg --purge logrotate 2>/dev/null
       apt-get install --yes --allow-downgrades tzdata/bookworm >/dev/null 2>&1
       touch /run/slow
-      echo 'DPkg::Pre-Invoke { "test ! -e /run/slow || { rm /run/slow; sleep 8; }"; };' >/etc/apt/apt.conf.d/slow
+      echo 'DPkg::Pre-Invoke { "test ! -e /run/slow || { rm /run/slow; while test ! -e /run/go; do sleep 0.1; done; }"; };' >/etc/apt/apt.conf.d/slow
       systemctl start --no-block apt-daily-upgrade.service`);
     await until(async () => (await guest.run("ls /run/slow || true")) === "", "a run that holds the lock");
-    const output = await deployment.up();
+    await guest.run("rm -f /var/log/mlflow-vps/packages-servers.log");
+    const up = deployment.up();
+    await until(
+      async () =>
+        (await guest.run("grep 'Could not get lock' /var/log/mlflow-vps/packages-servers.log")) !== "",
+      "apt refused by the lock",
+    ).finally(() => guest.run("touch /run/go"));
+    const output = await up;
     expect(output).toMatch(
       /waiting for apt: process \d+ \(unattended-upgr\) holds \/var\/lib\/dpkg\/lock-frontend/,
     );
