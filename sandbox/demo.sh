@@ -15,30 +15,24 @@ say() { printf '\n== %s (%d s)\n' "$*" "$SECONDS"; }
 
 # A Python environment with exactly the packages that the experiment's lock names.
 make_client() {
-  local lock=examples/iris/requirements.txt
-  ! cmp --silent "$lock" "$client/requirements.txt" || return 0
   if ! python3 -c 'import venv, ensurepip' 2>/dev/null; then
-    { apt-get update --quiet && apt-get install --quiet --yes --no-install-recommends python3-venv; } >/dev/null ||
-      { echo "python3 with venv is needed: apt-get install python3-venv" >&2 && exit 1; }
+    # Where this fails, what follows says what is needed.
+    { apt-get update --quiet && apt-get install --quiet --yes --no-install-recommends python3-venv; } >/dev/null || true
   fi
-  rm -rf "$client"
-  python3 -m venv "$client"
-  "$client/bin/python" -m pip install --quiet --require-hashes --requirement components/runtime/locks/uv.txt
-  UV_SYSTEM_CERTS=true "$client/bin/uv" pip install --quiet --python "$client/bin/python" \
-    --require-hashes --only-binary :all: --requirement "$lock"
-  cp "$lock" "$client/requirements.txt"
+  scripts/pythonEnvironment.sh "$client" examples/iris/requirements.txt uv
 }
 
-# The Pulumi CLI: the one on PATH, or one that can be downloaded now.
+# The Pulumi CLI: the one on PATH, or one that can be downloaded now; nothing without.
 find_pulumi() {
   local version
+  ! command -v pulumi || return 0
   version=$(node --print 'require("@pulumi/pulumi/package.json").version')
-  command -v pulumi || {
-    timeout 120 node --eval '
-      const { PulumiCommand } = require("@pulumi/pulumi/automation");
-      PulumiCommand.install({ root: process.argv[1] }).catch(() => process.exit(1));
-    ' "$cache/pulumi-$version" >/dev/null 2>&1 && echo "$cache/pulumi-$version/bin/pulumi"
-  }
+  if timeout 120 node --eval '
+    const { PulumiCommand } = require("@pulumi/pulumi/automation");
+    PulumiCommand.install({ root: process.argv[1] }).catch(() => process.exit(1));
+  ' "$cache/pulumi-$version" >/dev/null 2>&1; then
+    echo "$cache/pulumi-$version/bin/pulumi"
+  fi
 }
 
 # In a directory of its own below the project, so that the CLI's marks in Pulumi.dev.yaml stay out of the checkout.
@@ -59,13 +53,14 @@ with_engine() {
 output() { node --print "require('./$state/outputs.json').$1"; }
 
 up() {
-  local pulumi
+  local pulumi address tracking_uri user
   scripts/npmInstall.sh
   say "the stand-in VPS"
   sandbox/vps.sh up demo
   # The stack dev, with the address that this machine had free.
   readonly config=$PWD/$guest/Pulumi.dev.yaml
-  [[ -e $config ]] || sed "s/10\.77\.1\.2/$(sandbox/vps.sh address demo)/" Pulumi.dev.yaml >"$config"
+  address=$(sandbox/vps.sh address demo)
+  [[ -e $config ]] || sed "s/10\.77\.1\.2/$address/" Pulumi.dev.yaml >"$config"
 
   make_client >"$guest/client.log" 2>&1 &
   local making_client=$!
@@ -73,7 +68,7 @@ up() {
   if [[ -e $state/generated.json ]]; then
     pulumi='' # made without an engine: it stays so
   else
-    pulumi=$(find_pulumi || true)
+    pulumi=$(find_pulumi)
   fi
   if [[ -n $pulumi ]]; then
     with_engine "$pulumi"
@@ -95,11 +90,13 @@ up() {
   "$client/bin/python" examples/iris/iris.py --once --plot "$guest/accuracy.png"
 
   say "done"
+  tracking_uri=$(output trackingUri)
+  user=$(node --print "Object.keys(require('./$state/outputs.json').users)[0]")
   cat <<EOF
-  Tracking URI   $(output trackingUri)
-  User           $(node --print "Object.keys(require('./$state/outputs.json').users)[0]")
+  Tracking URI   $tracking_uri
+  User           $user
   Password       sed -n s/MLFLOW_TRACKING_PASSWORD=//p $guest/client.env
-  Web interface  open $(output trackingUri) in a browser on this machine, with that user and password; the browser
+  Web interface  open $tracking_uri in a browser on this machine, with that user and password; the browser
                  warns, for it does not know the certificate authority in $guest/mlflow-ca.pem
   As a client    set -a; . $guest/client.env; set +a
   On the host    sandbox/vps.sh run demo bash
@@ -113,6 +110,9 @@ case ${1:-} in
     sandbox/vps.sh down demo
     echo "The stand-in VPS is gone. Kept for the next time: the base image in $cache, the client's Python in $client."
     ;;
-  client) make_client >&2 && echo "$client/bin/python" ;;
+  client)
+    make_client >&2
+    echo "$client/bin/python"
+    ;;
   *) echo "usage: sandbox/demo.sh up|down|client" >&2 && exit 1 ;;
 esac

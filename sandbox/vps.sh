@@ -2,6 +2,7 @@
 # A stand-in VPS on this machine: a bare Debian with its own address, sshd and a sudo user, for the tests and the demo.
 # It is a systemd-nspawn container in a network namespace of its own; to an SSH client it is a host like any other.
 set -euo pipefail
+shopt -s inherit_errexit
 umask 022
 
 usage() {
@@ -40,7 +41,9 @@ login_user=deploy
 # --- preconditions -------------------------------------------------------------------------------------------------
 
 require_root_on_linux() {
-  [[ $(uname -s) == Linux ]] || die "needs Linux (Debian or Ubuntu); this is $(uname -s)"
+  local kernel
+  kernel=$(uname -s)
+  [[ $kernel == Linux ]] || die "needs Linux (Debian or Ubuntu); this is $kernel"
   [[ $EUID -eq 0 ]] || die "needs root: run it with sudo"
 }
 
@@ -54,11 +57,13 @@ missing_packages() {
 }
 
 require_packages() {
-  local missing log install=(apt-get install -y -q --no-install-recommends -o DPkg::Lock::Timeout=300)
-  [[ -n $(missing_packages) ]] || return 0
+  local names missing log install=(apt-get install -y -q --no-install-recommends -o DPkg::Lock::Timeout=300)
+  names=$(missing_packages)
+  [[ -n $names ]] || return 0
   exec 7>"$lock_dir/mlflow-vps-packages"
   flock -w 600 7 || die "another sandbox/vps.sh installs packages for over 10 minutes"
-  read -ra missing < <(missing_packages) || true # no newline at the end
+  names=$(missing_packages) # again: that run may have installed them
+  read -ra missing <<<"$names"
   if [[ ${#missing[@]} -gt 0 ]]; then
     command -v apt-get >/dev/null || die "needs ${missing[*]}, and there is no apt-get here to install them"
     say "installing ${missing[*]}"
@@ -84,16 +89,20 @@ use_guest() {
   dir=$sandbox_dir/$name
 }
 
-guest_exists() { [[ -d $dir/root ]]; }
-
-require_guest() { guest_exists || die "there is no guest '$name' in $sandbox_dir: make it with 'sandbox/vps.sh up $name'"; }
+require_guest() { [[ -d $dir/root ]] || die "there is no guest '$name' in $sandbox_dir: make it with 'sandbox/vps.sh up $name'"; }
 
 # What an earlier command noted down about the guest, or the default.
-saved() { if [[ -s $dir/$1 ]]; then cat "$dir/$1"; else printf '%s' "$2"; fi; }
+saved() {
+  local noted
+  noted=$(cat "$dir/$1" 2>/dev/null || true) # somebody may be taking the guest down
+  printf '%s' "${noted:-$2}"
+}
 
 # Serialises commands on one guest. The lock is named by the path: several clones may have a guest of the same name.
 lock_guest() {
-  exec 8>"$lock_dir/mlflow-vps-guest-$(printf %s "$dir" | sha256sum | cut -c1-16)"
+  local number
+  number=$(printf %s "$dir" | sha256sum | cut -c1-16)
+  exec 8>"$lock_dir/mlflow-vps-guest-$number"
   flock -w 300 8 || die "guest '$name' is busy: another sandbox/vps.sh has worked on it for over 5 minutes"
 }
 
@@ -110,34 +119,46 @@ subnet_number() {
   printf '%s' "${BASH_REMATCH[1]}"
 }
 
-# The supervisor's process id, or failure. The command line is compared: ids are reused, also after a reboot of the machine.
+# These print the process id, or nothing while the guest is off. A process may end while it is looked at.
+
+# The command line is compared: ids are reused, also after a reboot of the machine.
 supervisor_pid() {
-  local pid
-  [[ -s $dir/pid ]] || return 1
-  pid=$(<"$dir/pid")
-  [[ -r /proc/$pid/cmdline ]] && tr '\0' '\n' 2>/dev/null <"/proc/$pid/cmdline" | grep -qxF -- "mlflow-vps-guest:$dir" || return 1
-  printf '%s' "$pid"
+  local pid words
+  pid=$(saved pid '')
+  [[ -n $pid ]] || return 0
+  words=$({ tr '\0' '\n' <"/proc/$pid/cmdline"; } 2>/dev/null || true)
+  if grep -qxF -- "mlflow-vps-guest:$dir" <<<"$words"; then printf '%s' "$pid"; fi
 }
 
 children_of() { cat "/proc/$1/task/$1/children" 2>/dev/null || true; }
 
 nspawn_pid() {
-  local supervisor child
-  supervisor=$(supervisor_pid) || return 1
-  for child in $(children_of "$supervisor"); do
-    [[ $(cat "/proc/$child/comm" 2>/dev/null) == systemd-nspawn ]] && printf '%s' "$child" && return 0
+  local supervisor children child program
+  supervisor=$(supervisor_pid)
+  [[ -n $supervisor ]] || return 0
+  children=$(children_of "$supervisor")
+  for child in $children; do
+    program=$(cat "/proc/$child/comm" 2>/dev/null || true)
+    if [[ $program == systemd-nspawn ]]; then
+      printf '%s' "$child"
+      return
+    fi
   done
-  return 1
 }
 
 # Process 1 of the guest, as this machine numbers it.
 leader_pid() {
-  local nspawn child
-  nspawn=$(nspawn_pid) || return 1
-  for child in $(children_of "$nspawn"); do
-    [[ $(awk '$1 == "NSpid:" {print NF "/" $NF}' "/proc/$child/status" 2>/dev/null) == 3/1 ]] && printf '%s' "$child" && return 0
+  local nspawn children child numbers
+  nspawn=$(nspawn_pid)
+  [[ -n $nspawn ]] || return 0
+  children=$(children_of "$nspawn")
+  for child in $children; do
+    numbers=$(awk '$1 == "NSpid:" {print NF "/" $NF}' "/proc/$child/status" 2>/dev/null || true)
+    if [[ $numbers == 3/1 ]]; then
+      printf '%s' "$child"
+      return
+    fi
   done
-  return 1
 }
 
 # Some disks take a millisecond for each deletion but many at once.
@@ -300,37 +321,55 @@ TEXT
 
 # --- network -------------------------------------------------------------------------------------------------------
 
-# A plain file is what a reboot of the machine leaves where /run is on disk.
-has_netns() { [[ -e /run/netns/$1 && $(stat -f -c %t "/run/netns/$1") == 6e736673 ]]; }
-has_link() { ip link show dev "$1" >/dev/null 2>&1; }
+# Questions print 'yes', or nothing, and fail when they cannot tell. They are asked by an assignment, for bash ignores
+# failures within a function that is called in a condition.
 
-subnet_is_free() {
-  local n=$1
-  [[ ! -e $owners_dir/$n ]] && ! has_netns "mlflow-vps-$n" && ! has_link "mlvps$n" &&
-    [[ -z $(ip -4 -o route show root "10.77.$n.0/24") ]]
+# A plain file is what a reboot of the machine leaves where /run is on disk.
+has_netns() {
+  local file_system
+  [[ -e /run/netns/$1 ]] || return 0
+  file_system=$(stat -f -c %t "/run/netns/$1")
+  [[ $file_system != 6e736673 ]] || echo yes
 }
 
-owns_subnet() { [[ -e $owners_dir/$1 && $(<"$owners_dir/$1") == "$dir" ]]; }
+has_link() {
+  local links
+  links=$(ip -o link show)
+  [[ ! $links =~ ": $1"[@:] ]] || echo yes
+}
+
+subnet_is_free() {
+  local n=$1 netns link routes
+  [[ ! -e $owners_dir/$n ]] || return 0
+  netns=$(has_netns "mlflow-vps-$n")
+  link=$(has_link "mlvps$n")
+  routes=$(ip -4 -o route show root "10.77.$n.0/24")
+  [[ -n $netns$link$routes ]] || echo yes
+}
+
+# The folder of the guest that has this network; nothing when no guest has it.
+owner_of_subnet() { [[ ! -e $owners_dir/$1 ]] || cat "$owners_dir/$1"; }
 
 # Gives the guest an address that it keeps until 'down'. Needs the network lock. 10.77.1.2 is left to the guest 'demo'.
 reserve_address() {
-  local n candidates
+  local n candidates owner free
   mkdir -p "$owners_dir"
   if [[ -s $dir/address ]]; then
     n=$(subnet_number)
-    if [[ -e $owners_dir/$n ]]; then
-      owns_subnet "$n" ||
-        die "10.77.$n.2, the address of '$name', is now used by $(<"$owners_dir/$n"): run 'sandbox/vps.sh down $name' and 'up $name'"
-    else
-      subnet_is_free "$n" || die "10.77.$n.0/24, the network of '$name', is used by something else on this machine"
-    fi
+    owner=$(owner_of_subnet "$n")
+    free=$(subnet_is_free "$n")
+    [[ -z $owner || $owner == "$dir" ]] ||
+      die "10.77.$n.2, the address of '$name', is now used by $owner: run 'sandbox/vps.sh down $name' and 'up $name'"
+    [[ -n $owner || -n $free ]] || die "10.77.$n.0/24, the network of '$name', is used by something else on this machine"
   else
     candidates=$(seq 2 254)
     [[ $name != demo ]] || candidates="1 $candidates"
     for n in $candidates; do
       # A folder that was deleted by hand leaves its network behind.
-      if [[ -e $owners_dir/$n && ! -e $(<"$owners_dir/$n")/address ]]; then remove_network "$n"; fi
-      if subnet_is_free "$n"; then break; fi
+      owner=$(owner_of_subnet "$n")
+      if [[ -n $owner && ! -e $owner/address ]]; then remove_network "$n"; fi
+      free=$(subnet_is_free "$n")
+      if [[ -n $free ]]; then break; fi
       n=
     done
     [[ -n $n ]] || die "no free network in 10.77.2.0/24 to 10.77.254.0/24: see 'ip route' and 'sandbox/vps.sh list'"
@@ -349,7 +388,7 @@ default_route_mtu() {
 has_rules() {
   local rules
   rules=$(iptables -w -t "$1" -S "$2")
-  grep -Eq -- "--comment \"?mlflow-vps-$3\"? " <<<"$rules"
+  if grep -Eq -- "--comment \"?mlflow-vps-$3\"? " <<<"$rules"; then echo yes; fi
 }
 
 remove_rules() {
@@ -362,15 +401,17 @@ remove_rules() {
 
 # Makes what is missing of the guest's network: nothing when it runs, everything after a reboot of the machine.
 establish_network() {
-  local n=$1 mtu netns=mlflow-vps-$1
+  local n=$1 mtu netns=mlflow-vps-$1 there forwarding
   mtu=$(default_route_mtu)
-  if ! has_netns "$netns"; then
+  there=$(has_netns "$netns")
+  if [[ -z $there ]]; then
     rm -f "/run/netns/$netns"
     ip netns add "$netns"
   fi
   # While there is no device, what is sent to the guest must not go to this machine's gateway.
   ip route replace unreachable "10.77.$n.0/24" metric 99999
-  if ! has_link "mlvps$n"; then
+  there=$(has_link "mlvps$n")
+  if [[ -z $there ]]; then
     ip link add "mlvps$n" mtu "$mtu" type veth peer name host0 mtu "$mtu" netns "$netns"
     ip address add "10.77.$n.1/24" dev "mlvps$n"
     ip link set "mlvps$n" up
@@ -380,21 +421,27 @@ establish_network() {
     ip -n "$netns" route add default via "10.77.$n.1"
   fi
   [[ $(</proc/sys/net/ipv4/ip_forward) == 1 ]] || printf 1 >/proc/sys/net/ipv4/ip_forward
-  has_rules nat POSTROUTING "$n" ||
+  there=$(has_rules nat POSTROUTING "$n")
+  [[ -n $there ]] ||
     iptables -w -t nat -A POSTROUTING -s "10.77.$n.0/24" ! -d "10.77.$n.0/24" \
       -m comment --comment "mlflow-vps-$n" -j MASQUERADE
-  if [[ $(iptables -w -S FORWARD) == *'-P FORWARD DROP'* ]] && ! has_rules filter FORWARD "$n"; then
+  forwarding=$(iptables -w -S FORWARD)
+  there=$(has_rules filter FORWARD "$n")
+  if [[ $forwarding == *'-P FORWARD DROP'* && -z $there ]]; then
     iptables -w -I FORWARD -s "10.77.$n.0/24" -m comment --comment "mlflow-vps-$n" -j ACCEPT
     iptables -w -I FORWARD -d "10.77.$n.0/24" -m comment --comment "mlflow-vps-$n" -j ACCEPT
   fi
 }
 
 remove_namespace() {
-  local n=$1
-  ! has_netns "mlflow-vps-$n" || ip netns delete "mlflow-vps-$n"
-  if has_link "mlvps$n"; then
-    # The kernel removes it with the namespace, a moment later: both are fine.
-    ip link delete "mlvps$n" 2>/dev/null || ! has_link "mlvps$n" || die "cannot delete the network device mlvps$n"
+  local n=$1 there
+  there=$(has_netns "mlflow-vps-$n")
+  [[ -z $there ]] || ip netns delete "mlflow-vps-$n"
+  there=$(has_link "mlvps$n")
+  if [[ -n $there ]] && ! ip link delete "mlvps$n" 2>/dev/null; then
+    # The kernel removes it with the namespace, a moment later.
+    there=$(has_link "mlvps$n")
+    [[ -z $there ]] || die "cannot delete the network device mlvps$n"
   fi
 }
 
@@ -420,17 +467,19 @@ cgroup_mounts() { awk '$3 == "cgroup2" || ($3 == "cgroup" && $4 ~ /(^|,)name=sys
 
 # Ends every process of the guest with this number, also those that a killed nspawn left behind, and removes its groups.
 end_processes_of() {
-  local mount group pids deadline=$((SECONDS + 20))
-  for mount in $(cgroup_mounts); do
+  local mounts mount group processes pids deadline=$((SECONDS + 20))
+  mounts=$(cgroup_mounts)
+  for mount in $mounts; do
     group=$mount/mlflow-vps-$1
     while [[ -d $group ]]; do
-      mapfile -t pids < <(find "$group" -name cgroup.procs -exec cat {} + 2>/dev/null | grep -vx 0)
-      if [[ ${#pids[@]} -gt 0 ]]; then
+      processes=$(find "$group" -name cgroup.procs -exec cat {} + 2>/dev/null | grep -vx 0 || true) # groups vanish meanwhile
+      if [[ -n $processes ]]; then
+        mapfile -t pids <<<"$processes"
         kill -KILL "${pids[@]}" 2>/dev/null || true # some may have ended by themselves
       elif find "$group" -depth -type d -exec rmdir {} + 2>/dev/null; then
         break
       fi
-      [[ $SECONDS -lt $deadline ]] || die "processes do not end even when killed: ${pids[*]} in $group"
+      [[ $SECONDS -lt $deadline ]] || die "processes do not end even when killed: ${processes//$'\n'/ } in $group"
       sleep 0.02
     done
   done
@@ -439,13 +488,12 @@ end_processes_of() {
 # Runs as a process of its own in a session of its own, for as long as the guest is powered on. Exit code 133 of nspawn is
 # a reboot from inside.
 supervise() {
-  local fd dir=$1 number=$2 hostname=$3 code mount
-  shift 3
+  local fd dir=$1 number=$2 hostname=$3 mounts=$4 code mount
   for fd in "/proc/$BASHPID/fd"/*; do
     fd=${fd##*/}
     [[ $fd -le 2 ]] || eval "exec $fd>&-"
   done
-  for mount in "$@"; do
+  for mount in $mounts; do
     mkdir -p "$mount/mlflow-vps-$number"
     printf '%s\n' "$BASHPID" >"$mount/mlflow-vps-$number/cgroup.procs"
   done
@@ -472,19 +520,13 @@ write_resolv_conf() {
   cat "$source" >"$dir/root/etc/resolv.conf"
 }
 
-ssh_to_guest() {
-  ssh -F none -i "$dir/id_ed25519" -o IdentitiesOnly=yes -o BatchMode=yes -o StrictHostKeyChecking=yes \
-    -o UserKnownHostsFile="\"$dir/known_hosts\"" -o GlobalKnownHostsFile=none -o ConnectTimeout=3 -o LogLevel=ERROR \
-    "$login_user@$(<"$dir/address")" "$@"
-}
-
 fail_with_console() {
   tail -n 20 "$dir/console.log" | tr -d '\r' >&2
   die "$*: see the lines above and $dir/console.log"
 }
 
 boot() {
-  local n mounts
+  local n mounts program
   lock_network
   reserve_address
   n=$(subnet_number)
@@ -494,59 +536,78 @@ boot() {
   unlock_network
   write_resolv_conf
   printf '%s %s\n' "$(<"$dir/address")" "$(<"$dir/host_key.pub")" >"$dir/known_hosts"
-  mapfile -t mounts < <(cgroup_mounts)
+  mounts=$(cgroup_mounts)
+  program=$(declare -f supervise)
   say "booting $name at $(<"$dir/address")"
-  setsid bash -c "set -euo pipefail; $(declare -f supervise); supervise \"\$@\"" "mlflow-vps-guest:$dir" \
-    "$dir" "$n" "$name" "${mounts[@]}" </dev/null >"$dir/console.log" 2>&1 &
+  setsid bash -c "set -euo pipefail; $program; supervise \"\$@\"" "mlflow-vps-guest:$dir" \
+    "$dir" "$n" "$name" "$mounts" </dev/null >"$dir/console.log" 2>&1 &
   printf '%s\n' "$!" >"$dir/pid"
   disown
   wait_for_login
 }
 
+boot_unless_on() {
+  local supervisor
+  supervisor=$(supervisor_pid)
+  if [[ -n $supervisor ]]; then wait_for_login; else boot; fi
+}
+
 # Until the guest has finished booting and the sudo user can log in.
 wait_for_login() {
-  local answer state deadline=$((SECONDS + 60))
-  until answer=$(ssh_to_guest 'sudo -n true && { timeout 45 systemctl is-system-running --wait || true; }' 2>&1); do
-    supervisor_pid >/dev/null || fail_with_console "the guest '$name' did not stay up"
+  local supervisor answer state failed deadline=$((SECONDS + 60))
+  local on_guest=(ssh -F none -i "$dir/id_ed25519" -o IdentitiesOnly=yes -o BatchMode=yes -o StrictHostKeyChecking=yes
+    -o UserKnownHostsFile="\"$dir/known_hosts\"" -o GlobalKnownHostsFile=none -o ConnectTimeout=3 -o LogLevel=ERROR
+    "$login_user@$(<"$dir/address")")
+  until answer=$("${on_guest[@]}" 'sudo -n true && { timeout 45 systemctl is-system-running --wait || true; }' 2>&1); do
+    supervisor=$(supervisor_pid)
+    [[ -n $supervisor ]] || fail_with_console "the guest '$name' did not stay up"
     [[ $SECONDS -lt $deadline ]] || fail_with_console "no SSH login at $(<"$dir/address") within 60 s ($answer)"
     sleep 0.1
   done
   state=${answer##*$'\n'}
   if [[ $state == degraded ]]; then
-    say "$name is up, but these units failed: $(ssh_to_guest systemctl list-units --failed --plain --no-legend | cut -d' ' -f1 | xargs)"
+    failed=$("${on_guest[@]}" systemctl list-units --failed --plain --no-legend | cut -d' ' -f1 | xargs)
+    say "$name is up, but these units failed: $failed"
   elif [[ $state != running ]]; then
     say "$name takes logins but has not finished booting ($state)"
   fi
 }
 
-# Waits until process $1 has ended, at most $2 seconds.
-wait_for_end() {
+# Waits until process $1 has ended, at most $2 seconds: whether it has.
+ends_within() {
   local deadline=$((SECONDS + $2))
   while kill -0 "$1" 2>/dev/null; do
-    [[ $SECONDS -lt $deadline ]] || return 1
+    [[ $SECONDS -lt $deadline ]] || return 0
     sleep 0.05
   done
+  echo yes
 }
 
 power_off() {
-  local supervisor nspawn
-  supervisor=$(supervisor_pid) || return 0
-  if nspawn=$(nspawn_pid); then
+  local supervisor nspawn ended
+  supervisor=$(supervisor_pid)
+  [[ -n $supervisor ]] || return 0
+  nspawn=$(nspawn_pid)
+  if [[ -n $nspawn ]]; then
     kill -TERM "$nspawn"
-    wait_for_end "$supervisor" 45 || say "the guest '$name' does not shut down: pulling the plug"
+    ended=$(ends_within "$supervisor" 45)
+    [[ -n $ended ]] || say "the guest '$name' does not shut down: pulling the plug"
   fi
   pull_the_plug
 }
 
 pull_the_plug() {
-  local supervisor n
-  if supervisor=$(supervisor_pid); then
+  local supervisor ended n owner
+  supervisor=$(supervisor_pid)
+  if [[ -n $supervisor ]]; then
     kill -KILL "$supervisor"
-    wait_for_end "$supervisor" 20 || die "process $supervisor of the guest '$name' does not end even when killed"
+    ended=$(ends_within "$supervisor" 20)
+    [[ -n $ended ]] || die "process $supervisor of the guest '$name' does not end even when killed"
   fi
   if [[ -s $dir/address ]]; then
     n=$(subnet_number)
-    if owns_subnet "$n"; then end_processes_of "$n"; fi
+    owner=$(owner_of_subnet "$n")
+    if [[ $owner == "$dir" ]]; then end_processes_of "$n"; fi
   fi
   rm -f "$dir/pid"
 }
@@ -581,25 +642,26 @@ up() {
   require_packages
   mkdir -p "$dir"
   lock_guest
-  if guest_exists; then
+  if [[ -d $dir/root ]]; then
     [[ -z $suite || $suite == "$(<"$dir/suite")" ]] ||
       die "guest '$name' is there with $(<"$dir/suite"): for $suite use 'sandbox/vps.sh rebuild $name --suite $suite'"
     [[ -z $memory_mb || $memory_mb == "$(<"$dir/memory_mb")" ]] ||
       die "guest '$name' is there with $(<"$dir/memory_mb") MB: use 'sandbox/vps.sh rebuild $name --memory-mb $memory_mb'"
   else
     suite=${suite:-$(saved suite bookworm)}
+    memory_mb=${memory_mb:-$(saved memory_mb 2048)}
     make_base_image "$suite"
     make_keys
-    make_disk "$suite" "${memory_mb:-$(saved memory_mb 2048)}"
+    make_disk "$suite" "$memory_mb"
   fi
-  if supervisor_pid >/dev/null; then wait_for_login; else boot; fi
+  boot_unless_on
 }
 
 start() {
   require_guest
   require_packages
   lock_guest
-  if supervisor_pid >/dev/null; then wait_for_login; else boot; fi
+  boot_unless_on
 }
 
 stop() {
@@ -639,7 +701,8 @@ down() {
 run() {
   local leader
   require_guest
-  leader=$(leader_pid) || die "guest '$name' is not running: 'sandbox/vps.sh start $name'"
+  leader=$(leader_pid)
+  [[ -n $leader ]] || die "guest '$name' is not running: 'sandbox/vps.sh start $name'"
   [[ $# -gt 0 ]] || set -- bash -l
   exec nsenter --target "$leader" --mount --uts --ipc --net --pid --cgroup --root --wd \
     /usr/bin/env -i --chdir=/root HOME=/root USER=root LOGNAME=root SHELL=/bin/bash LANG=C.UTF-8 TERM="${TERM:-dumb}" \
@@ -654,13 +717,16 @@ address() {
 }
 
 list() {
-  local state
+  local supervisor state address suite memory_mb
   for dir in "$sandbox_dir"/*/; do
     dir=${dir%/}
-    guest_exists || continue
-    state=stopped
-    supervisor_pid >/dev/null && state=running
-    printf '%-20s %-12s %-9s %6s MB  %s\n' "${dir##*/}" "$(saved address -)" "$(saved suite -)" "$(saved memory_mb -)" "$state"
+    [[ -d $dir/root ]] || continue
+    supervisor=$(supervisor_pid)
+    if [[ -n $supervisor ]]; then state=running; else state=stopped; fi
+    address=$(saved address -)
+    suite=$(saved suite -)
+    memory_mb=$(saved memory_mb -)
+    printf '%-20s %-12s %-9s %6s MB  %s\n' "${dir##*/}" "$address" "$suite" "$memory_mb" "$state"
   done
 }
 
