@@ -96,8 +96,9 @@ const byMemory = "by the host's memory";
 
 const label = "[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?";
 const hostName = new RegExp(`^(?=.{1,253}$)${label}(\\.${label})*$`);
-/** Users and databases of PostgreSQL's own, and keywords of its pg_hba.conf. */
-const reservedNames = /^(postgres|template[01]|pg_.*|all|none|public|replication|same(user|role|group))$/;
+/** Users and databases of PostgreSQL's own, keywords of its pg_hba.conf, and the copy on which migrations are rehearsed. */
+const reservedNames =
+  /^(postgres|template[01]|pg_.*|all|none|public|replication|same(user|role|group)|mlflow_vps_rehearsal)$/;
 const userName = /^[a-z][a-z0-9._-]{0,31}$/;
 
 /** Every key that stands on its own; `rotation.users.<name>` comes on top. */
@@ -161,8 +162,9 @@ export const keys = {
   "proxy.port": orAuto("443, or 80 without TLS", integer(1, 65535)),
   "proxy.httpPort": integer(0, 65535, 80),
   "database.name": text({
+    // Nothing is appended to it, so it may have PostgreSQL's 63 bytes.
     allowed:
-      "a lower-case letter, then up to 62 of a-z 0-9 _, and no name that means something to PostgreSQL",
+      "a lower-case letter, then up to 62 of a-z 0-9 _, and no name that means something to PostgreSQL or is used for rehearsals (mlflow_vps_rehearsal)",
     accepts: (value) => /^[a-z][a-z0-9_]{0,62}$/.test(value) && !reservedNames.test(value),
     fallback: "mlflow",
   }),

@@ -132,6 +132,7 @@ export class MlflowServer extends pulumi.ComponentResource {
       {
         connection,
         release,
+        releaseGeneration: runtime.generation,
         account,
         database,
         artifacts: config.artifactsDirectory,

@@ -3,7 +3,7 @@
  * and waits for it, so order and values are those of a real `up`. It is a test instrument: no preview, and no state but
  * what was generated (passwords, keys, certificates), and how to remove each step that the last `up` applied.
  *
- *     tsx sandbox/withoutEngine.ts up|check|destroy --config FILE --state DIRECTORY
+ *     tsx sandbox/withoutEngine.ts up|check|destroy --config FILE --state DIRECTORY [--stack NAME]
  *
  * `up` writes the stack's outputs to DIRECTORY/outputs.json; `check` prints the drift and exits 2 when there is any.
  */
@@ -169,11 +169,13 @@ function settled<T>(value: pulumi.Input<T>): Promise<pulumi.Unwrap<T>> {
 async function main(): Promise<number> {
   const { values, positionals } = parseArgs({
     allowPositionals: true,
-    options: { config: { type: "string" }, state: { type: "string" } },
+    options: { config: { type: "string" }, state: { type: "string" }, stack: { type: "string" } },
   });
   const action = positionals[0];
   if (!values.config || !values.state || !action || !["up", "check", "destroy"].includes(action)) {
-    throw new Error("usage: withoutEngine.ts up|check|destroy --config FILE --state DIRECTORY");
+    throw new Error(
+      "usage: withoutEngine.ts up|check|destroy --config FILE --state DIRECTORY [--stack NAME]",
+    );
   }
   mkdirSync(values.state, { recursive: true, mode: 0o700 });
   const generated = new Generated(join(values.state, "generated.json"));
@@ -251,7 +253,7 @@ async function main(): Promise<number> {
       },
     },
     "mlflow-vps",
-    "sandbox",
+    values.stack ?? "sandbox",
     false,
   );
   pulumi.runtime.setAllConfig(stackConfig(values.config));

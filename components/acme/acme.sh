@@ -1,5 +1,4 @@
 # shellcheck shell=bash
-# shellcheck disable=SC2154 # the values and the library stand before this text
 # A certificate of a public authority, got and renewed by certbot.
 
 readonly certbot_directory=/etc/letsencrypt
@@ -8,80 +7,125 @@ readonly renewal_file=$certbot_directory/renewal/$lineage.conf
 
 renewal_setting() { sed -n "s/^$1 = //p" "$renewal_file"; }
 
-# date_of startdate|enddate: of the certificate, in seconds.
-date_of() { date --date "$(openssl x509 -in "$live/cert.pem" -noout "-$1" | cut -d = -f 2)" +%s; }
-
 # Whether it is all there for certbot, which takes what is left of a broken one for somebody else's.
 lineage_is_whole() {
-  local part
-  [[ -f $renewal_file && $(renewal_setting fullchain) == "$live/fullchain.pem" ]] || return
+  local part chain
+  [[ -f $renewal_file ]] || return 0
+  chain=$(renewal_setting fullchain)
+  [[ $chain == "$live/fullchain.pem" ]] || return 0
   for part in cert chain fullchain privkey; do
-    [[ -L $live/$part.pem && -f $live/$part.pem ]] || return
+    [[ -L $live/$part.pem && -f $live/$part.pem ]] || return 0
   done
+  holds x509 "$live/cert.pem"
 }
 
 # What only a new certificate puts right.
 check_lineage() {
-  local begin end
-  if ! lineage_is_whole; then
+  local whole server right authenticator webroot begin end now
+  whole=$(lineage_is_whole)
+  if [[ -z $whole ]]; then
     problem "there is no certificate of $directory for $domain"
     return
   fi
-  [[ $(renewal_setting server) == "$directory" ]] || problem "the certificate is from $(renewal_setting server), not from $directory"
-  openssl x509 -in "$live/cert.pem" -noout -checkhost "$domain" | grep --quiet 'does match' ||
-    problem "the certificate is not for $domain"
-  [[ $(renewal_setting authenticator) == webroot && $(renewal_setting "$domain") == "$challenge_directory" ]] ||
+  server=$(renewal_setting server)
+  [[ $server == "$directory" ]] || problem "the certificate is from $server, not from $directory"
+  right=$(is_for "$domain" "$live/cert.pem")
+  [[ -n $right ]] || problem "the certificate is not for $domain"
+  authenticator=$(renewal_setting authenticator)
+  webroot=$(renewal_setting "$domain")
+  [[ $authenticator == webroot && $webroot == "$challenge_directory" ]] ||
     problem "certbot can not renew the certificate: $renewal_file was changed"
-  begin=$(date_of startdate)
-  end=$(date_of enddate)
+  begin=$(date_of startdate "$live/cert.pem")
+  end=$(date_of enddate "$live/cert.pem")
+  now=$(date +%s)
   # certbot renews in the last third of the time, versions before 4.0 in the last 30 days, and looks twice a day.
-  (((end - $(date +%s)) * 4 > end - begin)) ||
-    problem "the certificate for $domain ends on $(date --date "@$end" --iso-8601), and certbot has not renewed it: see /var/log/letsencrypt"
+  if (((end - now) * 4 <= end - begin)); then
+    end=$(date --date "@$end" --iso-8601)
+    problem "the certificate for $domain ends on $end, and certbot has not renewed it: see /var/log/letsencrypt"
+  fi
+}
+
+# certificate_is_in_use: whether nginx, where it runs, has read the file.
+certificate_is_in_use() {
+  local active
+  active=$(is_active nginx.service)
+  if [[ -n $active ]]; then nginx_has_read "$certificate_file"; else echo yes; fi
 }
 
 check_handed_over() {
-  [[ $(cat "$live/privkey.pem" "$live/fullchain.pem") == "$(cat "$certificate_file" 2>/dev/null)" ]] ||
+  local ours served in_use
+  ours=$(cat "$live/privkey.pem" "$live/fullchain.pem")
+  served=$(content_of "$certificate_file")
+  if [[ $ours != "$served" ]]; then
     problem "$certificate_file does not hold the certificate that certbot got for $domain"
+    return
+  fi
+  in_use=$(certificate_is_in_use)
+  [[ -n $in_use ]] || problem "nginx has not read $certificate_file as it is now"
 }
 
 check() {
-  local lineage_problems
+  local wrong at_boot active
   check_file "$hook_file" root:root 0755 "$hook"
   check_directory "$challenge_directory" root:root 0755
-  lineage_problems=$(check_lineage)
-  if [[ -n $lineage_problems ]]; then problem "$lineage_problems"; else check_handed_over; fi
-  systemctl is-enabled --quiet certbot.timer 2>/dev/null || problem "certbot.timer does not start at boot"
-  systemctl is-active --quiet certbot.timer || problem "certbot.timer does not run, so the certificate will not be renewed"
+  wrong=$(check_programs openssl)
+  [[ -n $wrong ]] || wrong=$(check_lineage)
+  [[ -n $wrong ]] || wrong=$(check_handed_over)
+  [[ -z $wrong ]] || problem "$wrong"
+  at_boot=$(starts_at_boot certbot.timer)
+  [[ -n $at_boot ]] || problem "certbot.timer does not start at boot"
+  active=$(is_active certbot.timer)
+  [[ -n $active ]] || problem "certbot.timer does not run, so the certificate will not be renewed"
+}
+
+# delete_copies FILE: versions of certbot before 2.3 keep a copy of every private key.
+delete_copies() {
+  local copy code
+  for copy in "$certbot_directory"/keys/*; do
+    [[ -f $copy ]] || continue
+    code=0
+    cmp --quiet "$1" "$copy" || code=$?
+    case $code in
+      0) rm "$copy" ;;
+      1) ;; # another key
+      *) fail "cmp exited $code: cannot tell whether $copy is a copy of $1" ;;
+    esac
+  done
 }
 
 forget_lineage() {
   local key
-  # Versions before 2.3 keep a copy of every private key.
   for key in "$certbot_directory/archive/$lineage"/privkey*.pem; do
-    [[ ! -d $certbot_directory/keys ]] || find "$certbot_directory/keys" -type f -exec cmp --quiet "$key" {} \; -delete
+    [[ ! -f $key ]] || delete_copies "$key"
   done
   rm -rf "$renewal_file" "$live" "$certbot_directory/archive/$lineage"
 }
 
 get_certificate() {
-  local account=(--register-unsafely-without-email)
+  local account=(--register-unsafely-without-email) whole status
   [[ -z $email ]] || account=(--email "$email")
-  lineage_is_whole || forget_lineage
+  whole=$(lineage_is_whole)
+  [[ -n $whole ]] || forget_lineage
   say "getting a certificate for $domain"
-  (
-    logged "getting a certificate for $domain from $directory" \
-      certbot certonly --non-interactive --agree-tos "${account[@]}" --server "$directory" --cert-name "$lineage" \
-      --webroot --webroot-path "$challenge_directory" --domain "$domain" --key-type ecdsa \
-      --force-renewal --renew-with-new-domains
-  ) || fail "there is no new certificate, the server goes on with the one it has. The authority must find this host under $domain, on port 80, from everywhere, and the host must reach the authority. Run up again only when that is so: Let's Encrypt takes no more than 5 failures an hour"
+  attempt logged "getting a certificate for $domain from $directory" \
+    certbot certonly --non-interactive --agree-tos "${account[@]}" --server "$directory" --cert-name "$lineage" \
+    --webroot --webroot-path "$challenge_directory" --domain "$domain" --key-type ecdsa \
+    --force-renewal --renew-with-new-domains
+  ((status == 0)) ||
+    fail "there is no new certificate, the server goes on with the one it has. The authority must find this host under $domain, on port 80, from everywhere, and the host must reach the authority. Run up again only when that is so: Let's Encrypt takes no more than 5 failures an hour"
 }
 
 apply() {
+  local wrong
   make_directory "$challenge_directory" root:root 0755
   write_file "$hook_file" root:root 0755 "$hook"
-  [[ -z $(check_lineage) ]] || get_certificate
-  [[ -z $(check_handed_over) ]] ||
+  wrong=$(check_lineage)
+  [[ -z $wrong ]] || get_certificate
+  wrong=$(check_handed_over)
+  if [[ -n $wrong ]]; then
     logged "handing the certificate to nginx" env RENEWED_LINEAGE="$live" "$hook_file"
+    wait_until 30 "nginx did not take up its certificate in 30 s; see 'journalctl -u nginx' on the host" certificate_is_in_use
+  fi
   logged "switching certbot.timer on" systemctl enable --now certbot.timer
 }
 

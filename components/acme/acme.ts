@@ -48,21 +48,29 @@ export class Acme extends Step {
 
 /**
  * What certbot runs after a renewal: the new certificate takes the old one's place whole, then nginx reloads, once
- * clients have had the time to end their connections themselves. When the reload fails, the check of the certificate
- * names it.
+ * clients have had the time to end their connections themselves. It takes the lock of the library's reload_nginx, so
+ * that neither takes the other's flag away. When the reload fails, the check of the certificate names it.
  */
 export function renderHook(certificateFile: string): string {
+  const runDirectory = dirname(drainFile);
   return `#!/bin/sh
 ${managed}
 set -eu
 [ "$RENEWED_LINEAGE" = /etc/letsencrypt/live/${lineage} ] || exit 0
-partial=$(mktemp ${certificateFile}.XXXXXX)
+install -d -m 0755 ${runDirectory}
+exec 8>${runDirectory}/reload
+flock --timeout 600 8 || {
+  echo "cannot lock ${runDirectory}/reload within 10 minutes; when no reload of nginx is in progress any more, 'pulumi up --refresh' hands the certificate over" >&2
+  exit 1
+}
+partial=${certificateFile}.renewed
 trap 'rm -f "$partial" ${drainFile}' EXIT
 trap 'exit 1' HUP INT TERM
-cat "$RENEWED_LINEAGE/privkey.pem" "$RENEWED_LINEAGE/fullchain.pem" >"$partial"
+rm -f "$partial"
+(umask 077 && cat "$RENEWED_LINEAGE/privkey.pem" "$RENEWED_LINEAGE/fullchain.pem" >"$partial")
 mv -f "$partial" ${certificateFile}
-systemctl is-active --quiet nginx.service || exit 0
-install -d -m 0755 ${dirname(drainFile)}
+state=$(systemctl show --property ActiveState --value nginx.service)
+case $state in active | reloading | refreshing) ;; *) exit 0 ;; esac
 : >${drainFile}
 sleep 3
 systemctl reload nginx.service

@@ -1,3 +1,4 @@
+import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import type * as pulumi from "@pulumi/pulumi";
 import { passwordFile } from "../database/database";
@@ -40,6 +41,7 @@ export class Adoption extends Step {
           artifacts,
           passwordFile,
         },
+        payload: { siteReader: readFileSync(join(__dirname, "sites.py"), "utf8") },
       },
       opts,
     );

@@ -1,20 +1,32 @@
 # shellcheck shell=bash
-# shellcheck disable=SC2154 # the values and the library stand before this text
 # The file with private key and certificate chain that nginx serves with. With ACME its content comes from the
 # certificate authority, by way of the step acme; until then a placeholder lets nginx start.
 
 # check_placeholder: whatever is there is right, as long as nginx can serve the server's name with it.
 check_placeholder() {
+  local certificate key right end now certificate_key
   if [[ ! -f $certificate_file ]]; then
     problem "$certificate_file is missing"
     return
   fi
   check_access "$certificate_file" root:root 0600
-  openssl x509 -in "$certificate_file" -noout -checkhost "${names[0]}" 2>/dev/null | grep --quiet 'does match' ||
-    problem "$certificate_file is not for ${names[0]}"
-  openssl x509 -in "$certificate_file" -noout -checkend 0 >/dev/null 2>&1 || problem "the certificate in $certificate_file has ended"
-  [[ $(openssl x509 -in "$certificate_file" -noout -pubkey 2>/dev/null) == "$(openssl pkey -in "$certificate_file" -pubout 2>/dev/null)" ]] ||
-    problem "the key in $certificate_file does not belong to its certificate"
+  certificate=$(holds x509 "$certificate_file")
+  if [[ -z $certificate ]]; then
+    problem "$certificate_file holds no certificate"
+    return
+  fi
+  right=$(is_for "${names[0]}" "$certificate_file")
+  [[ -n $right ]] || problem "$certificate_file is not for ${names[0]}"
+  end=$(date_of enddate "$certificate_file")
+  now=$(date +%s)
+  ((end > now)) || problem "the certificate in $certificate_file has ended"
+  key=$(holds pkey "$certificate_file")
+  if [[ -n $key ]]; then
+    key=$(openssl pkey -in "$certificate_file" -pubout)
+    certificate_key=$(openssl x509 -in "$certificate_file" -noout -pubkey)
+    [[ $key == "$certificate_key" ]] || key=
+  fi
+  [[ -n $key ]] || problem "the key in $certificate_file does not belong to its certificate"
 }
 
 check_file_now() {
@@ -26,34 +38,45 @@ check_file_now() {
 }
 
 check() {
-  local wrong
-  wrong=$(check_file_now)
+  local wrong end now active has_read
+  wrong=$(check_programs openssl)
+  [[ -n $wrong ]] || wrong=$(check_file_now)
   if [[ -n $wrong ]]; then
     problem "$wrong"
     return
   fi
-  openssl x509 -in "$certificate_file" -noout -checkend $((days_needed * 86400)) >/dev/null ||
-    problem "the certificate in $certificate_file ends on $(openssl x509 -in "$certificate_file" -noout -enddate | cut -d = -f 2), in less than $days_needed days"
-  ! systemctl is-active --quiet nginx.service || nginx_has_read "$certificate_file" || problem "nginx has not read $certificate_file as it is now"
+  end=$(date_of enddate "$certificate_file")
+  now=$(date +%s)
+  if ((end - now < days_needed * 86400)); then
+    end=$(date --utc --date "@$end" '+%b %e %T %Y GMT')
+    problem "the certificate in $certificate_file ends on $end, in less than $days_needed days"
+  fi
+  active=$(is_active nginx.service)
+  [[ -n $active ]] || return 0
+  has_read=$(nginx_has_read "$certificate_file")
+  [[ -n $has_read ]] || problem "nginx has not read $certificate_file as it is now"
 }
 
 placeholder() {
-  local key
+  local key certificate
   key=$(openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256)
-  printf '%s\n' "$key"
-  openssl req -x509 -key /dev/stdin -days 90 -subj "/CN=${names[0]}" -addext "subjectAltName=DNS:${names[0]}" <<<"$key"
+  certificate=$(openssl req -x509 -key /dev/stdin -days 90 -subj "/CN=${names[0]}" -addext "subjectAltName=DNS:${names[0]}" <<<"$key")
+  printf '%s\n' "$key" "$certificate"
 }
 
 apply() {
-  if [[ -n $pem ]]; then
-    write_file "$certificate_file" root:root 0600 "$pem"
-  elif [[ -n $(check_placeholder) ]]; then
-    say "a placeholder serves until the certificate authority has given a certificate"
-    write_file "$certificate_file" root:root 0600 "$(placeholder)"
+  local wrong content=$pem
+  if [[ -z $content ]]; then
+    wrong=$(check_placeholder)
+    if [[ -n $wrong ]]; then
+      say "a placeholder serves until the certificate authority has given a certificate"
+      content=$(placeholder)
+    fi
   fi
+  [[ -z $content ]] || write_file "$certificate_file" root:root 0600 "$content"
   reload_nginx "$certificate_file"
 }
 
 remove() {
-  rm -f "$certificate_file"
+  rm -f "$certificate_file" "$certificate_file".* # the others were left by what was killed, and hold a key too
 }

@@ -1,69 +1,101 @@
 # shellcheck shell=bash
-# shellcheck disable=SC2154 # the values and the library stand before this text
 # Distribution packages. They stay when the server is removed: others may use them, and PostgreSQL holds the data.
 
+# The packages that are not installed, one a line.
 missing() {
-  local package
+  local package states code=0
+  # shellcheck disable=SC2016 # fields of dpkg
+  states=$(dpkg-query --show --showformat='${Package} ${db:Status-Status}\n' "${packages[@]}" 2>&1) || code=$?
+  # 1: it does not know one of them, and has named the others.
+  ((code <= 1)) || fail "dpkg-query exited $code: $states"
   for package in "${packages[@]}"; do
-    [[ $(dpkg-query --show --showformat='${db:Status-Status}' "$package" 2>/dev/null) == installed ]] ||
-      printf '%s\n' "$package"
+    [[ $'\n'$states$'\n' == *$'\n'"$package installed"$'\n'* ]] || printf '%s\n' "$package"
   done
 }
 
 check() {
-  local package
-  for package in $(missing); do
+  local package names
+  names=$(missing)
+  for package in $names; do
     problem "package $package is not installed"
   done
 }
 
-# apt ARGUMENT...: apt-get that waits, and says so, while another program holds apt's locks (10 minutes at most).
-apt() {
-  local output holder said='' deadline=$((SECONDS + 600))
+# who_locks: what apt or dpkg say on stdin of a lock that another program holds; nothing when that is not their trouble.
+who_locks() {
+  sed -n -e 's/.*[Cc]ould not get lock \([^ ]*\)\. It is held by process \([0-9]* ([^)]*)\).*/process \2 holds \1/p' \
+    -e 's/.*[Cc]ould not get lock.*/another program holds its lock/p' \
+    -e 's/.* \(dpkg .*lock\) was locked by another process with pid \([0-9]*\).*/process \2 holds the \1/p' \
+    -e 's/.*is locked by another process.*/another program holds its lock/p' | sed -n 1p
+}
+
+# unlocked COMMAND...: runs apt or dpkg with its output in the log, and again while another program holds their locks (10
+# minutes at most); $status is its exit code.
+unlocked() {
+  local begin holder said='' deadline=$((SECONDS + 600))
   while true; do
-    if output=$(apt-get --quiet --yes -o Acquire::Retries=3 "$@" 2>&1); then
-      printf '%s\n' "$output" >>"$log_file"
-      return 0
-    fi
-    printf '%s\n' "$output" >>"$log_file"
-    holder=$(sed -n 's/.*[Cc]ould not get lock \([^ ]*\)\. It is held by process \([0-9]* ([^)]*)\).*/process \2 holds \1/p' <<<"$output" | head -n 1)
-    [[ -n $holder ]] || [[ $output == *'Could not get lock'* ]] || return 1
-    ((SECONDS < deadline)) || fail "waited 10 minutes for apt: ${holder:-another program holds its lock}; end it, then run again"
-    [[ -n $said ]] || say "waiting for apt: ${holder:-another program holds its lock}"
+    begin=$(stat -c %s "$log_file")
+    attempt "$@" >>"$log_file" 2>&1
+    ((status != 0)) || return 0
+    holder=$(tail -c "+$((begin + 1))" "$log_file" | who_locks)
+    [[ -n $holder ]] || return 0
+    ((SECONDS < deadline)) ||
+      fail "waited 10 minutes for apt: $holder, and is still at work; nothing was changed in that time; run again when it has ended"
+    [[ -n $said ]] || say "waiting for apt: $holder"
     said=yes
     sleep 2 # between two tries; the lock itself is the condition
   done
 }
 
-# The package lists are fetched again when they are older than an hour.
+apt() { unlocked apt-get --quiet --yes -o Acquire::Retries=3 "$@"; }
+
+# Whether the package lists were fetched within the last hour.
 lists_are_fresh() {
+  local recent lists
+  [[ -d /var/lib/apt/lists ]] || return 0 # images are made small by deleting it
   # The files carry the mirror's times, their directory that of the last update.
-  [[ -n $(find /var/lib/apt/lists -maxdepth 0 -mmin -60) && -n $(find /var/lib/apt/lists -maxdepth 1 -name '*_Packages*' -print -quit) ]]
+  recent=$(find /var/lib/apt/lists -maxdepth 0 -mmin -60)
+  lists=$(find /var/lib/apt/lists -maxdepth 1 -name '*_Packages*' -print -quit)
+  [[ -z $recent || -z $lists ]] || echo yes
 }
 
+fetch_lists() {
+  local status
+  apt update
+  ((status == 0)) || fail_with_log "fetching the package lists"
+}
+
+# Leaves its exit code in $status.
 install_missing() {
   local names
-  mapfile -t names < <(missing)
-  apt install --no-install-recommends -o Dpkg::Options::=--force-confdef -o Dpkg::Options::=--force-confold "${names[@]}"
+  names=$(missing)
+  # shellcheck disable=SC2086 # one word each
+  apt install --no-install-recommends -o Dpkg::Options::=--force-confdef -o Dpkg::Options::=--force-confold $names
+}
+
+# An installation may have been interrupted.
+complete_installations() {
+  local status
+  unlocked dpkg --configure --pending --force-confdef --force-confold
+  ((status == 0)) || fail_with_log "completing an interrupted installation (dpkg --configure -a)"
 }
 
 apply() {
+  local names fresh status
   install -d -m 0750 "$log_directory"
-  say "installing $(missing | paste -sd ' ')"
-  lists_are_fresh || apt update || fail_apt "fetching the package lists"
-  install_missing || {
-    # A mirror may have moved on since the lists were made, and an installation may have been interrupted.
-    say "once more, with fresh package lists"
-    dpkg --configure --pending --force-confdef --force-confold >>"$log_file" 2>&1 || fail_apt "completing an interrupted installation (dpkg --configure -a)"
-    apt update || fail_apt "fetching the package lists"
-    install_missing || fail_apt "installing $(missing | paste -sd ' ')"
-  }
-}
-
-fail_apt() {
-  printf '%s: last lines of %s on the host:\n' "$step" "$log_file" >&2
-  tail -n 15 "$log_file" | cut -c -400 >&2
-  fail "$1: check the host's network and /etc/apt/sources.list, then run again"
+  : >>"$log_file"
+  names=$(missing)
+  say "installing ${names//$'\n'/ }"
+  fresh=$(lists_are_fresh)
+  [[ -n $fresh ]] || fetch_lists
+  install_missing
+  ((status != 0)) || return 0
+  # A mirror may have moved on since the lists were made.
+  say "once more, with fresh package lists"
+  complete_installations
+  fetch_lists
+  install_missing
+  ((status == 0)) || fail_with_log "installing ${names//$'\n'/ }"
 }
 
 remove() {

@@ -1,143 +1,241 @@
 # shellcheck shell=bash
-# shellcheck disable=SC2154 # the values and the library stand before this text
 # The site on nginx, with the users who may enter. Other sites on the same nginx are left alone.
 
 readonly site_file=/etc/nginx/sites-available/mlflow-vps
 readonly default_link=/etc/nginx/sites-enabled/default
+declare -rA site_parts=([site]=$site_file [link]=$site_link [default]=$default_link)
+readonly site_before=/etc/nginx/mlflow-vps.before # how it was, as long as another site is being tried
 
 # The site as it fits this host: without IPv6 nginx would refuse to start, and from 1.25.1 on HTTP/2 is asked for in
 # another way.
 site_here() {
-  local text=$site nginx_version
+  local text=$site nginx_version oldest
   [[ -e /proc/net/if_inet6 ]] || text=$(grep -v 'listen \[::\]' <<<"$text")
-  nginx_version=$(nginx -v 2>&1 | sed 's|.*/\([0-9.]*\).*|\1|')
-  if [[ $(printf '%s\n' 1.25.1 "$nginx_version" | sort --version-sort | head -n 1) == 1.25.1 ]]; then
+  nginx_version=$(nginx -v 2>&1)
+  [[ $nginx_version =~ /([0-9]+(\.[0-9]+)+) ]] || fail "nginx -v tells no version: $nginx_version"
+  oldest=$(printf '%s\n' 1.25.1 "${BASH_REMATCH[1]}" | sort --version-sort | sed -n 1p)
+  if [[ $oldest == 1.25.1 ]]; then
     text=$(sed 's/^\( *\)\(listen .*\) ssl http2;$/\1\2 ssl;/; s/^\( *\)ssl_certificate .*/&\n\1http2 on;/' <<<"$text")
   fi
   printf '%s\n' "$text"
 }
 
+# --- the users -----------------------------------------------------------------------------------------------------
+
 # hash_of PASSWORD SALT: salted SHA-1, which nginx computes for every request: the passwords are random, 190 bits, so
 # there is nothing to guess that a slow hash would slow down.
 hash_of() {
-  printf '{SSHA}%s' "$({ printf '%s%s' "$1" "$2" | openssl dgst -sha1 -binary && printf '%s' "$2"; } | base64 --wrap=0)"
+  local encoded
+  encoded=$(
+    {
+      printf '%s%s' "$1" "$2" | openssl dgst -sha1 -binary
+      printf '%s' "$2"
+    } | base64 --wrap=0
+  )
+  printf '{SSHA}%s\n' "$encoded"
 }
 
-# stored_hash USER: what the file holds for the user; nothing when there is none.
-stored_hash() {
-  awk -F : -v user="$1" '$1 == user { print $2; exit }' "$users_file" 2>/dev/null || true
-}
-
-# is_hash_of HASH PASSWORD: the salt is what stands behind the 20 bytes of SHA-1.
+# is_hash_of HASH PASSWORD: ours are 20 bytes of SHA-1 and a salt of 16 characters.
 is_hash_of() {
-  [[ $1 == '{SSHA}'* && $(hash_of "$2" "$({ base64 --decode <<<"${1#'{SSHA}'}" 2>/dev/null || true; } | tail -c +21 | tr -d '\0')") == "$1" ]]
+  local salt hash
+  [[ $1 =~ ^\{SSHA\}([A-Za-z0-9+/]{48})$ ]] || return 0
+  salt=$(base64 --decode <<<"${BASH_REMATCH[1]}" | tail -c +21 | tr -d '\0')
+  hash=$(hash_of "$2" "$salt")
+  [[ $hash != "$1" ]] || echo yes
+}
+
+declare -A stored=() # user to hash, as in the file
+
+# read_users: fills 'stored', and names who stands in the file twice; nginx takes the first.
+read_users() {
+  local name hash twice=
+  stored=()
+  [[ -e $users_file ]] || return 0
+  while IFS=: read -r name hash _ || [[ -n $name ]]; do
+    [[ -n $name && $name != '#'* ]] || continue
+    if [[ -n ${stored[$name]+set} ]]; then twice=yes; else stored[$name]=$hash; fi
+  done <"$users_file"
+  [[ -z $twice ]] || problem "$users_file names a user twice"
 }
 
 # Each user's line in the file must be made from the user's password; nobody else may stand there.
 check_users() {
-  local user hash name
+  local user right
   if [[ ! -f $users_file ]]; then
     problem "$users_file is missing"
     return
   fi
   check_access "$users_file" root:www-data 0640
+  read_users
   for user in "${!users[@]}"; do
-    hash=$(stored_hash "$user")
-    if [[ -z $hash ]]; then
+    if [[ -z ${stored[$user]:-} ]]; then
       problem "user $user is missing"
-    elif ! is_hash_of "$hash" "${users[$user]}"; then
-      problem "user $user has another password"
+      continue
     fi
+    right=$(is_hash_of "${stored[$user]}" "${users[$user]}")
+    [[ -n $right ]] || problem "user $user has another password"
   done
-  while IFS=: read -r name _ || [[ -n $name ]]; do
-    [[ $name == '#'* || -z $name || -n ${users[$name]:-} ]] || problem "user $name may enter, but is not in the configuration"
-  done <"$users_file"
-  [[ -z $(cut -d : -f 1 "$users_file" | grep -v '^#' | sort | uniq --repeated) ]] || problem "$users_file names a user twice"
+  for user in "${!stored[@]}"; do
+    [[ -n ${users[$user]:-} ]] || problem "user $user may enter, but is not in the configuration"
+  done
 }
+
+# A right line keeps its salt, so that a file that is right is left alone.
+render_users() {
+  local sorted user hash right salt
+  sorted=$(printf '%s\n' "${!users[@]}" | sort)
+  read_users >/dev/null # rendering ends what stands there twice
+  printf '%s\n' "$managed"
+  for user in $sorted; do
+    hash=${stored[$user]:-}
+    right=$(is_hash_of "$hash" "${users[$user]}")
+    if [[ -z $right ]]; then
+      salt=$(openssl rand -hex 8)
+      hash=$(hash_of "${users[$user]}" "$salt")
+    fi
+    printf '%s:%s\n' "$user" "$hash"
+  done
+}
+
+# --- the site ------------------------------------------------------------------------------------------------------
 
 # The distribution's own page would answer for every name that is not ours, and tells nginx's version. One that somebody
 # has edited is a site like any other.
 default_page_is_on() {
-  local packaged
-  [[ -L $default_link ]] || return
-  packaged=$(dpkg-query --show --showformat='${Conffiles}\n' nginx-common 2>/dev/null | awk '$1 == "/etc/nginx/sites-available/default" { print $2 }')
-  [[ $(md5sum "$default_link" 2>/dev/null | cut -d ' ' -f 1) == "$packaged" ]]
+  local conffiles code=0 sum
+  [[ -L $default_link && -f $default_link ]] || return 0
+  conffiles=$(dpkg-query --show --showformat='${Conffiles}\n' nginx-common 2>&1) || code=$?
+  case $code:$conffiles in
+    0:*) ;;
+    1:*'no packages found'*) return 0 ;; # nginx is not the distribution's
+    *) fail "dpkg-query exited $code: $conffiles" ;;
+  esac
+  sum=$(md5sum <"$default_link")
+  [[ "$conffiles"$'\n' != *" /etc/nginx/sites-available/default ${sum%% *}"[[:space:]]* ]] || echo yes
 }
 
-# Left behind by a reload that was killed: every connection ends after one answer.
-drains_for_ever() { [[ -n $(find "$drain_file" -mmin +2 2>/dev/null || true) ]]; }
-
 check_files() {
-  ! default_page_is_on || problem "nginx's own default page is on"
-  check_file "$site_file" root:root 0644 "$(site_here)"
-  [[ $(readlink "$site_link") == "$site_file" ]] || problem "$site_link does not lead to $site_file"
+  local default text target=
+  default=$(default_page_is_on)
+  [[ -z $default ]] || problem "nginx's own default page is on"
+  [[ ! -e $site_before ]] || problem "a change of $site_file was cut off"
+  text=$(site_here)
+  check_file "$site_file" root:root 0644 "$text"
+  [[ ! -L $site_link ]] || target=$(readlink "$site_link")
+  [[ $target == "$site_file" ]] || problem "$site_link does not lead to $site_file"
   check_users
 }
 
-# status [USER PASSWORD]: HTTP status of an API request through nginx, with these credentials. With TLS, nothing but the
-# very certificate in the file is accepted.
-status() {
-  { [[ $# == 0 ]] || printf 'user = "%s:%s"\n' "$1" "$2"; } |
-    curl --silent --noproxy '*' --max-time 20 --config - --output /dev/null --write-out '%{http_code}' \
-      --connect-to "::127.0.0.1:$port" --cacert "$certificate_file" \
-      --header 'Content-Type: application/json' --data '{"max_results": 1}' "$uri/api/2.0/mlflow/experiments/search" || true
+# answer_to [USER PASSWORD]: HTTP status of an API request through nginx, with these credentials; 000 when there is no
+# answer. With TLS, nothing but the very certificate in the file is accepted.
+answer_to() {
+  local answer code=0 credentials=
+  [[ $# == 0 ]] || printf -v credentials 'user = "%s:%s"' "$1" "$2"
+  answer=$(curl --silent --noproxy '*' --max-time 20 --config - --output /dev/null --write-out '%{http_code}' \
+    --connect-to "::127.0.0.1:$port" --cacert "$certificate_file" \
+    --header 'Content-Type: application/json' --data '{"max_results": 1}' \
+    "$uri/api/2.0/mlflow/experiments/search" <<<"$credentials") || code=$?
+  [[ $answer =~ ^[0-9]{3}$ ]] || fail "curl exited $code and told no answer"
+  echo "$answer"
 }
 
 check_answers() {
   local user answer
-  answer=$(status)
+  answer=$(answer_to)
   [[ $answer == 401 ]] || problem "a request without a password is answered with $answer, not with 401"
   for user in "${!users[@]}"; do
-    answer=$(status "$user" "${users[$user]}")
+    answer=$(answer_to "$user" "${users[$user]}")
     [[ $answer == 200 ]] || problem "a request of user $user is answered with $answer, not with 200"
   done
 }
 
 check() {
-  local files
+  local missing files refusal at_boot active has_read stale
+  missing=$(check_programs nginx openssl curl)
+  if [[ -n $missing ]]; then
+    problem "$missing"
+    return
+  fi
   files=$(check_files)
   [[ -z $files ]] || problem "$files"
-  nginx -t -q 2>/dev/null || problem "nginx refuses its configuration as it is on disk; 'nginx -t' tells why"
-  systemctl is-enabled --quiet nginx.service 2>/dev/null || problem "nginx does not start at boot"
-  if ! systemctl is-active --quiet nginx.service; then
+  refusal=$(nginx_refusal)
+  [[ -z $refusal ]] || problem "nginx refuses its configuration as it is on disk; 'nginx -t' tells why"
+  at_boot=$(starts_at_boot nginx.service)
+  [[ -n $at_boot ]] || problem "nginx does not start at boot"
+  active=$(is_active nginx.service)
+  if [[ -z $active ]]; then
     problem "nginx does not run"
     return
   fi
-  nginx_has_read "$site_file" "$site_link" || problem "nginx has not read $site_file as it is now"
-  ! drains_for_ever || problem "a reload of nginx was cut off, clients keep no connection"
+  has_read=$(nginx_has_read "$site_file" "$site_link")
+  [[ -n $has_read ]] || problem "nginx has not read $site_file as it is now"
+  stale=$(drain_flag_is_stale)
+  [[ -z $stale ]] || problem "a reload of nginx was cut off, clients keep no connection"
   # With wrong files the answers say nothing new.
   [[ -n $files ]] || check_answers
 }
 
-# A right line keeps its salt, so that a file that is right is left alone.
-render_users() {
-  local user hash
-  printf '%s\n' "$managed"
-  for user in $(printf '%s\n' "${!users[@]}" | sort); do
-    hash=$(stored_hash "$user")
-    { [[ -n $hash ]] && is_hash_of "$hash" "${users[$user]}"; } ||
-      hash=$(hash_of "${users[$user]}" "$(openssl rand -hex 8)")
-    printf '%s:%s\n' "$user" "$hash"
+# keep_site: a copy of all that put_site may change, whole or not at all.
+keep_site() {
+  local name part
+  rm -rf "$site_before.partial"
+  mkdir "$site_before.partial"
+  for name in "${!site_parts[@]}"; do
+    part=${site_parts[$name]}
+    [[ ! -e $part && ! -L $part ]] || cp --archive "$part" "$site_before.partial/$name"
   done
+  mv -T "$site_before.partial" "$site_before"
 }
 
-# What nginx refuses must not stay: its next start would fail, and with it the other sites.
+# forget_site: from its first command on, what is in place stays.
+forget_site() {
+  mv -T "$site_before" "$site_before.partial"
+  rm -rf "$site_before.partial"
+}
+
+# restore_site: as it was before a change that was not finished, to the time of each file. It can be cut off anywhere
+# and begun anew; nginx sees no part that is half there.
+restore_site() {
+  local name kept
+  [[ -e $site_before ]] || return 0
+  for name in "${!site_parts[@]}"; do
+    kept=$site_before/$name
+    if [[ -e $kept || -L $kept ]]; then
+      rm -rf "$site_before/next"
+      cp --archive "$kept" "$site_before/next"
+      mv -T "$site_before/next" "${site_parts[$name]}"
+    else
+      rm -f "${site_parts[$name]}"
+    fi
+  done
+  forget_site
+}
+
+# What nginx refuses must not stay: its next start would fail, and with it the other sites. A change that is cut off is
+# undone by the next run, and then made again.
 put_site() {
-  local text_before link_before refusal default_before=''
-  text_before=$(cat "$site_file" 2>/dev/null || true)
-  link_before=$(readlink "$site_link" || true)
-  write_file "$site_file" root:root 0644 "$(site_here)"
-  [[ $link_before == "$site_file" ]] || ln -sfn "$site_file" "$site_link"
-  if default_page_is_on; then
-    default_before=$(readlink "$default_link")
+  local text target='' default refusal
+  text=$(site_here)
+  restore_site
+  keep_site
+  at_exit restore_site
+  write_file "$site_file" root:root 0644 "$text"
+  [[ ! -L $site_link ]] || target=$(readlink "$site_link")
+  if [[ $target != "$site_file" ]]; then
+    ln -s "$site_file" "$site_before/next"
+    mv -T "$site_before/next" "$site_link"
+  fi
+  default=$(default_page_is_on)
+  if [[ -n $default ]]; then
     rm "$default_link"
     touch "$site_file" # what is gone has no time by which nginx could be seen to have read it
   fi
-  refusal=$(nginx -t -q 2>&1) && return
-  if [[ -n $text_before ]]; then printf '%s\n' "$text_before" >"$site_file"; else rm -f "$site_file"; fi
-  [[ -z $default_before ]] || ln -sfn "$default_before" "$default_link"
-  if [[ -n $link_before ]]; then ln -sfn "$link_before" "$site_link"; else rm -f "$site_link"; fi
-  fail "nginx refuses its configuration, the site is as it was before: $refusal"
+  refusal=$(nginx_refusal)
+  if [[ -n $refusal ]]; then
+    exit_command_now
+    fail "nginx refuses its configuration, the site is as it was before: $refusal"
+  fi
+  forget_site
 }
 
 start_nginx() {
@@ -146,20 +244,29 @@ start_nginx() {
     journalctl --unit nginx.service --lines 5 --no-pager --output cat >&2
     fail "nginx does not start; above is what it says"
   }
+  wait_until 30 "nginx has no workers 30 s after its start; see 'journalctl -u nginx' on the host" nginx_has_read
 }
 
 apply() {
-  write_file "$users_file" root:www-data 0640 "$(render_users)"
+  local content active has_read stale
+  content=$(render_users)
+  write_file "$users_file" root:www-data 0640 "$content"
   put_site
   logged "enabling nginx" systemctl enable nginx.service
-  if ! systemctl is-active --quiet nginx.service; then
+  active=$(is_active nginx.service)
+  stale=$(drain_flag_is_stale)
+  if [[ -z $active ]]; then
+    [[ -z $stale ]] || rm -f "$drain_file"
     start_nginx
-  elif ! nginx_has_read "$site_file" "$site_link" || drains_for_ever; then
-    reload_nginx "$site_file" "$site_link"
+    return
   fi
+  has_read=$(nginx_has_read "$site_file" "$site_link")
+  [[ -n $has_read && -z $stale ]] || reload_nginx "$site_file" "$site_link"
 }
 
 remove() {
   rm -f "$site_link" "$site_file" "$users_file"
-  reload_nginx "$site_file"
+  rm -f "$site_file".mlflow-vps.?????? "$users_file".mlflow-vps.?????? # of a run that was killed
+  rm -rf "$site_before" "$site_before.partial"
+  reload_nginx
 }

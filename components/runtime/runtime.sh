@@ -1,5 +1,4 @@
 # shellcheck shell=bash
-# shellcheck disable=SC2154 # the values and the library stand before this text
 # A release: a Python environment with MLflow, made of exactly the files that the lock names, complete or not there.
 
 readonly contents=$release/.contents # what the release was made of: one line per file, to see damage
@@ -10,16 +9,23 @@ list_contents() {
 }
 
 check() {
-  local changed python
+  local changed python files number code=0
   if [[ ! -f $contents ]]; then
     problem "release $release is missing"
     return
   fi
-  python=$("$release/bin/python" -c 'import sys; print("python%d.%d" % sys.version_info[:2])' 2>/dev/null) || true
-  [[ -n $python && -d $release/lib/$python ]] || problem "release $release was made for another Python than the host's ${python:-, which does not start}"
+  python=$("$release/bin/python" -c 'import sys; print("python%d.%d" % sys.version_info[:2])' 2>/dev/null) || code=$?
+  if ((code != 0)); then
+    problem "release $release has a Python that does not start (exit code $code)"
+  elif [[ ! -d $release/lib/$python ]]; then
+    problem "release $release was made for another Python than the host's $python"
+  fi
   changed=$(list_contents "$release" | sort - "$contents" | uniq --unique | cut -d ' ' -f 1 | sort -u)
-  [[ -z $changed ]] ||
-    problem "release $release was changed: $(wc -l <<<"$changed") files, first $(head -n 1 <<<"$changed")"
+  if [[ -n $changed ]]; then
+    mapfile -t files <<<"$changed"
+    number=${#files[@]}
+    problem "release $release was changed: $number files, first ${files[0]}"
+  fi
 }
 
 install_uv() {
@@ -34,19 +40,20 @@ install_uv() {
 }
 
 apply() {
-  local building=$release.new python
+  local building=$release.new cache python interpreter
   python=$(python3 -c 'import sys; print("%d.%d" % sys.version_info[:2])')
   [[ " ${pythons[*]} " == *" $python "* ]] || fail "the host has Python $python, the lock of MLflow $version serves ${pythons[*]}"
   install -d -m 0755 "$(dirname "$release")"
   install_uv
   say "installing MLflow $version for Python $python"
   # What is not complete is of no use, and a full disk is not left full.
-  # shellcheck disable=SC2064 # the directories of now
-  trap "rm -rf $(printf '%q ' "$building" "$(dirname "$uv")/.uv-cache")" EXIT
+  cache=$(dirname "$uv")/.uv-cache
+  at_exit rm -rf "$building" "$cache"
   rm -rf "$building"
-  logged "making a Python environment" "$uv/bin/uv" venv --quiet --relocatable --python "$(command -v python3)" "$building"
+  interpreter=$(command -v python3)
+  logged "making a Python environment" "$uv/bin/uv" venv --quiet --relocatable --python "$interpreter" "$building"
   printf '%s' "$lock" >"$building/requirements.txt"
-  UV_CACHE_DIR=$(dirname "$uv")/.uv-cache UV_SYSTEM_CERTS=true logged "installing MLflow $version" \
+  UV_CACHE_DIR=$cache UV_SYSTEM_CERTS=true logged "installing MLflow $version" \
     "$uv/bin/uv" pip install --quiet --python "$building/bin/python" --require-hashes --only-binary :all: \
     --link-mode hardlink --requirement "$building/requirements.txt"
   # Proves that the server can be imported, compiles what it imports (the service may not write here, and would compile

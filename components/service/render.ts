@@ -9,12 +9,12 @@ export const sizes = [
 
 const logFile = "/var/log/mlflow/server.log";
 
-/** Names the release in the environment file; the unit is the same for all. */
+/** Names the release in the environment file. */
 const releaseVariable = "MLFLOW_VPS_RELEASE";
 
 /**
- * The systemd unit, a template: an instance is the TCP port that it serves, so that a changed service can start beside
- * the one that it follows. Its output goes to the journal and, by way of tee, to a file for people without journal rights.
+ * The systemd unit, the same text for each instance. An instance is the TCP port that it serves, so that a changed service
+ * can start beside the one that it follows. Its output goes to the journal and, by way of tee, to a file for people without journal rights.
  *
  * Left out of the sandbox on purpose: PrivateUsers, for the unit would not start where user namespaces are switched off,
  * and PrivateNetwork and IPAddressDeny, for webhooks and the AI gateway call out.
@@ -23,7 +23,7 @@ export function renderUnit(account: string, artifacts: string): string {
   const writable = ["/var/lib/mlflow", "/var/log/mlflow", artifacts];
   return `${managed}
 [Unit]
-Description=MLflow tracking server on port %i
+Description=MLflow tracking server (%i)
 Documentation=https://mlflow.org/docs/latest/
 After=network.target postgresql.service
 Wants=postgresql.service
@@ -87,7 +87,7 @@ MemoryDenyWriteExecute=true
 WantedBy=multi-user.target`;
 }
 
-/** logrotate's settings for the log file; tee appends, so the file can be cut in place. */
+/** logrotate's settings for the log file and those of the steps; all are appended to, so they can be cut in place. */
 export function renderLogRotation(account: string): string {
   return `${managed}
 ${logFile} {
@@ -95,6 +95,16 @@ ${logFile} {
     weekly
     maxsize 50M
     rotate 8
+    compress
+    missingok
+    notifempty
+    copytruncate
+}
+
+/var/log/mlflow-vps/*.log {
+    weekly
+    maxsize 10M
+    rotate 4
     compress
     missingok
     notifempty

@@ -9,6 +9,8 @@ import { renderEnvironment, renderLogRotation, renderRestartRule, renderUnit, si
 export interface ServiceArgs extends HostArgs {
   /** What runs. Changing it rehearses the migration on a copy of the database, then migrates. */
   readonly release: Release;
+  /** Raised when the release was healed in place: what runs may not be what is on the disk now, and is replaced. */
+  readonly releaseGeneration: pulumi.Input<number>;
   /** System user of the service. */
   readonly account: string;
   /** Where the service finds its database; its password is in the password file of the database step. */
@@ -47,6 +49,7 @@ export class Service extends Step {
       {
         connection,
         step: "service",
+        healedWith: [args.releaseGeneration],
         script: join(__dirname, "service.sh"),
         settings: {
           version: release.version,
@@ -69,6 +72,7 @@ export class Service extends Step {
           sizes: sizes.map((size) => `${size.memory} ${size.workers} ${size.jobs}`),
           unit: renderUnit(account, artifacts),
           smokeTest: readFileSync(join(__dirname, "smoke.py"), "utf8"),
+          queuedJobs: readFileSync(join(__dirname, "queued_jobs.py"), "utf8"),
           logRotation: renderLogRotation(account),
           restartRule: renderRestartRule(),
           environment: pulumi.output(args.encryptionPassphrase).apply((encryptionPassphrase) =>

@@ -1,6 +1,6 @@
-"""Proves on 127.0.0.1:PORT that an MLflow server does what clients need: create, log, search, an artifact there and back.
+"""Proves at ADDRESS:PORT that an MLflow server does what clients need: create, log, search, an artifact there and back.
 
-Leaves nothing that a client sees: the scratch experiment is deleted. Needs nothing but Python. usage: smoke.py PORT
+Leaves nothing that a client sees: the scratch experiment is deleted. Needs nothing but Python. usage: smoke.py ADDRESS:PORT
 """
 
 import json
@@ -9,7 +9,7 @@ import sys
 import time
 import urllib.request
 
-server = f"http://127.0.0.1:{sys.argv[1]}"
+server = f"http://{sys.argv[1]}"
 # No proxy: the environment of the host may name one.
 opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 

@@ -14,8 +14,10 @@ export type Values = Readonly<Record<string, Value>>;
 
 export type Action = "check" | "apply" | "remove";
 
-/** The functions that every step script may use; see the comments in the file. */
-const library = readFileSync(join(__dirname, "library.sh"), "utf8");
+/** The functions that every step script may use; see the comments in the files. */
+const library = ["core", "files", "process", "postgres", "nginx", "handmade"]
+  .map((part) => readFileSync(join(__dirname, "library", `${part}.sh`), "utf8").trimEnd())
+  .join("\n\n");
 
 export function quote(text: string): string {
   if (text.includes("\0")) {
@@ -41,10 +43,9 @@ function declaration(name: string, value: Value): string {
  * step's three functions, and in the last line the call, so that a transfer that is cut short runs nothing.
  */
 export function renderScript(step: string, values: Values, body: string): string {
-  const declarations = Object.entries({ step, managed, drainFile, ...values }).map(([name, value]) =>
-    declaration(name, value),
-  );
-  return [...declarations, library.trimEnd(), body.trimEnd(), 'main "$@" </dev/null', ""].join("\n");
+  const all = { step, privileged: true, managed, drainFile, ...values };
+  const declarations = Object.entries(all).map(([name, value]) => declaration(name, value));
+  return [...declarations, library, body.trimEnd(), 'main "$@" </dev/null', ""].join("\n");
 }
 
 /**

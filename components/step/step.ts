@@ -24,23 +24,33 @@ export interface StepArgs extends HostArgs {
   readonly payload?: Inputs;
   /** Run as root. @default true */
   readonly privileged?: boolean;
+  /** Generations of other steps: when one of them has healed something, this one's command runs again as well. */
+  readonly healedWith?: readonly pulumi.Input<number>[];
   /** Fail before anything is changed when `check` prints a line at creation. @default false */
   readonly demand?: boolean;
 }
+
+/** What a host is told that it belongs to. */
+const stackName = () => `${pulumi.getProject()}/${pulumi.getStack()}`;
 
 /**
  * One stage of the setup on the host: a probe that looks (`check`) and a command that brings it to the wanted state
  * (`apply`) or takes it away (`remove`). When the probe saw drift on a refresh, the command runs again, in place.
  */
 export abstract class Step extends pulumi.ComponentResource {
+  /** Raised each time that drift is healed. */
+  public readonly generation: pulumi.Output<number>;
+
   protected constructor(type: string, name: string, args: StepArgs, opts?: pulumi.ComponentResourceOptions) {
     super(type, name, {}, opts);
 
-    const { step, settings = {}, payload = {}, privileged = true, demand = false } = args;
+    const { step, settings = {}, payload = {}, privileged = true, healedWith = [], demand = false } = args;
     const connection = pulumi.secret(args.connection);
     const body = readFileSync(args.script, "utf8");
     const script = pulumi.secret(
-      pulumi.output({ ...settings, ...payload }).apply((values) => renderScript(step, values, body)),
+      pulumi
+        .output({ ...settings, ...payload })
+        .apply((values) => renderScript(step, { stack: stackName(), privileged, ...values }, body)),
     );
     const line = (action: "check" | "apply" | "remove") =>
       pulumi
@@ -52,6 +62,10 @@ export abstract class Step extends pulumi.ComponentResource {
       { connection, command: pulumi.unsecret(line("check")), script, demand },
       { parent: this, additionalSecretOutputs: ["connection", "script"] },
     );
+    this.generation = probe.generation;
+    const generations = pulumi
+      .all([probe.generation, ...healedWith])
+      .apply((all: readonly number[]) => all.join(" "));
     new command.remote.Command(
       `${name}-command`,
       {
@@ -59,7 +73,7 @@ export abstract class Step extends pulumi.ComponentResource {
         connection: connection.apply((login) => ({ ...login, dialErrorLimit: 2, perDialTimeout: 15 })),
         create: pulumi.unsecret(line("apply")),
         delete: pulumi.unsecret(line("remove")),
-        stdin: pulumi.interpolate`# generation ${probe.generation}\n${script}`,
+        stdin: pulumi.interpolate`# generation ${generations}\n${script}`,
         addPreviousOutputInEnv: false,
       },
       { parent: this },

@@ -1,5 +1,4 @@
 # shellcheck shell=bash
-# shellcheck disable=SC2154 # the values and the library stand before this text
 # Security updates by unattended-upgrades, at one time of the day. Which ones is for the distribution's files to say.
 
 readonly timer=apt-daily-upgrade.timer # installs; apt-daily.timer only fetches, at any hour
@@ -10,15 +9,17 @@ readonly schedule_file=/etc/systemd/system/$timer.d/zz-mlflow-vps.conf
 readonly stamp_file=/var/lib/systemd/timers/stamp-$timer
 
 check_settings() {
-  local wrong line
+  local wrong line in_force
   wrong=$(check_file "$settings_file" root:root 0644 "$apt_settings")
   if [[ -n $wrong ]]; then
     problem "$wrong"
     return
   fi
+  in_force=$(apt-config dump)
   while read -r line; do
-    problem "apt does not go by '$line' ('apt-config dump' shows by what)"
-  done < <(grep -v '^#' <<<"$apt_settings" | grep --invert-match --line-regexp --fixed-strings --file <(apt-config dump))
+    [[ $line == '#'* || $'\n'$in_force$'\n' == *$'\n'"$line"$'\n'* ]] ||
+      problem "apt does not go by '$line' ('apt-config dump' shows by what)"
+  done <<<"$apt_settings"
 }
 
 # What systemd goes by, whichever files say it.
@@ -28,20 +29,26 @@ schedule_in_force() {
 }
 
 check_schedule() {
+  local in_force active
   check_file "$schedule_file" root:root 0644 "$schedule"
-  [[ $(schedule_in_force) == "Persistent=no RandomizedDelayUSec=0 TimersCalendar={ OnCalendar=*-*-* $time:00" ]] ||
+  in_force=$(schedule_in_force)
+  [[ $in_force == "Persistent=no RandomizedDelayUSec=0 TimersCalendar={ OnCalendar=*-*-* $time:00" ]] ||
     problem "$timer does not run at $time, and only then ('systemctl cat $timer' tells why)"
-  systemctl is-active --quiet "$timer" || problem "$timer does not run"
+  active=$(is_active "$timer")
+  [[ -n $active ]] || problem "$timer does not run"
 }
 
 check() {
-  local unit
+  local unit active enabled state
   check_settings
   check_schedule
-  systemctl is-active --quiet apt-daily.timer || problem "apt-daily.timer does not run"
+  active=$(is_active apt-daily.timer)
+  [[ -n $active ]] || problem "apt-daily.timer does not run"
   for unit in "${units[@]}"; do
     # A service that a timer starts is 'static'.
-    systemctl is-enabled --quiet "$unit" 2>/dev/null || problem "$unit is $(systemctl is-enabled "$unit" 2>&1 || true)"
+    enabled=$(starts_at_boot "$unit")
+    state=$(unit_property "$unit" UnitFileState)
+    [[ -n $enabled ]] || problem "$unit is ${state:-missing}"
   done
 }
 
@@ -49,6 +56,7 @@ check() {
 # start, and makes up at once for an hour that lies in between: after a change of the hour, packages would be upgraded
 # right now. A persistent timer takes from its stamp that it has just run.
 start_timer() {
+  rm -f "$schedule_file.removed" # of a removal that was cut off
   logged "stopping $timer" systemctl stop "$timer"
   write_file "$schedule_file" root:root 0644 "$schedule_at_start"
   systemctl daemon-reload
@@ -59,25 +67,35 @@ start_timer() {
 }
 
 apply() {
+  local wrong zone
   write_file "$settings_file" root:root 0644 "$apt_settings"
   logged "unmasking ${units[*]}" systemctl unmask "${units[@]}"
-  [[ -z $(check_schedule) ]] || start_timer
+  wrong=$(check_schedule)
+  [[ -z $wrong ]] || start_timer
   logged "enabling apt-daily.timer and $timer" systemctl enable apt-daily.timer "$timer"
   logged "starting apt-daily.timer" systemctl start apt-daily.timer
-  say "security updates are installed each day at $time ($(date +%Z))"
+  zone=$(date +%Z)
+  say "security updates are installed each day at $time ($zone)"
 }
 
-# The distribution's timer is persistent, and its stamp is from before ours took over.
+# The distribution's timer is persistent, and its stamp is from before ours took over. Our schedule is only renamed, to what
+# systemd does not read, until the timer runs again, so that a run that was cut off is gone on with.
 remove() {
+  local state
   rm -f "$settings_file"
-  if [[ -e $schedule_file ]]; then
+  [[ ! -e $schedule_file ]] || mv "$schedule_file" "$schedule_file.removed"
+  if [[ -e $schedule_file.removed ]]; then
     logged "stopping $timer" systemctl stop "$timer"
-    rm -f "$schedule_file"
-    rmdir --ignore-fail-on-non-empty "$(dirname "$schedule_file")"
     systemctl daemon-reload
     touch "$stamp_file"
-    # Somebody may have masked it.
-    systemctl start "$timer" >>"$log_file" 2>&1 || say "$timer does not start; 'systemctl status $timer' tells why"
+    state=$(unit_property "$timer" LoadState)
+    if [[ $state == masked ]]; then
+      say "$timer is masked, so it stays off"
+    else
+      logged "starting $timer" systemctl start "$timer"
+    fi
+    rm "$schedule_file.removed"
   fi
+  [[ ! -d ${schedule_file%/*} ]] || rmdir --ignore-fail-on-non-empty "${schedule_file%/*}"
   say "the package unattended-upgrades stays; what it does is for the distribution's files in /etc/apt/apt.conf.d to say"
 }

@@ -179,7 +179,7 @@ ${await sql(`select oid from pg_database where datname = '${database}'`)}`;
     expect(await oldStatus()).toBe(200);
     expect(await state(made.unit)).toBe("active enabled");
     expect(await identity("/home/deploy/mlruns", "mlflow_db")).toBe(before);
-    expect(await sql("select datname from pg_database where datname like '%adoption%'")).toBe("");
+    expect(await sql("select datname from pg_database where datname = 'mlflow_vps_rehearsal'")).toBe("");
     expect(await guest.run("ls /etc/mlflow-vps 2>/dev/null || true")).not.toMatch(/adoption/);
   }
 
@@ -189,6 +189,15 @@ ${await sql(`select oid from pg_database where datname = '${database}'`)}`;
       /adoption: FAILED: rehearsing the migration[\s\S]*logged_models/,
     );
     await sql("drop table logged_models", "mlflow_db");
+    await untouched();
+  });
+
+  it("is left as it is when somebody's database has the name of the copy, and so is that one", async () => {
+    await sql("create database mlflow_vps_rehearsal");
+    expect(await deployment.upFails()).toMatch(
+      /database mlflow_vps_rehearsal.* was not made by this program\. Nothing was changed/,
+    );
+    await sql("drop database mlflow_vps_rehearsal"); // still there
     await untouched();
   });
 
@@ -224,7 +233,8 @@ ${await sql(`select oid from pg_database where datname = '${database}'`)}`;
   });
 
   it("is left as it is when its artifacts are on another file system", async () => {
-    await guest.run("mkdir -p /srv/volume; mount -t tmpfs tmpfs /srv/volume");
+    // A bind mount has the device of the other, and yet nothing can be renamed into it.
+    await guest.run("mkdir -p /srv/disk /srv/volume; mount --bind /srv/disk /srv/volume");
     deployment.config = { ...deployment.config, "artifacts.directory": "/srv/volume/artifacts" };
     expect(await deployment.upFails()).toMatch(
       /artifacts in \/home\/deploy\/mlruns are on another file system/,
@@ -235,7 +245,7 @@ ${await sql(`select oid from pg_database where datname = '${database}'`)}`;
   });
 
   it("is left as it is when its site serves other programs too", async () => {
-    const other = "location /other/ { proxy_pass http://127.0.0.1:3000/; }";
+    const other = "location /other/ { proxy_pass http://localhost/; }";
     await guest.run(`sed -i 's|server_name _;|&\\n    ${other}|' ${made.site}`);
     expect(await deployment.upFails()).toMatch(/its site .* leads to other programs too/);
     await guest.run(`sed -i '/location .other/d' ${made.site}`);
@@ -288,7 +298,7 @@ describe("the way back, as the README says", () => {
   it("brings the server that was made by hand back, with the data of before", async () => {
     await deployment.destroy();
     await guest.run(`cd /tmp && runuser -u postgres -- psql -c 'drop database if exists mlflow_db' -c 'create database mlflow_db owner mlflow_user template template0'
-      runuser -u postgres -- pg_restore --no-owner --role mlflow_user --exit-on-error -d mlflow_db <$(ls /var/backups/mlflow-vps/*-before-adoption.dump)
+      runuser -u postgres -- pg_restore --exit-on-error -d mlflow_db <$(ls /var/backups/mlflow-vps/*-before-adoption.dump)
       rm /home/deploy/mlruns && mv /var/lib/mlflow/artifacts /home/deploy/mlruns && chown -R deploy: /home/deploy/mlruns
       ln -s ../sites-available/mlflow /etc/nginx/sites-enabled/ && systemctl reload nginx
       systemctl enable --now mlflow-tracking`);
@@ -363,7 +373,13 @@ WantedBy=multi-user.target`,
     await sql("create database other");
     await guest.run(`sed -i 's|^STORE=.*|STORE=postgresql://postgres@127.0.0.1/other|' /home/deploy/mlflow.env
       sed -i 's/5000/9000/' /etc/systemd/system/mlflow.service; systemctl daemon-reload; systemctl enable mlflow.service`);
+    // The database step gets out of the way of the other database, once; nobody touches the other server.
+    expect(await deployment.drift()).toEqual([
+      expect.stringContaining("sets listen_addresses for databases of others too (other)"),
+    ]);
+    expect(await deployment.up()).not.toContain("adoption");
     expect(await deployment.drift()).toEqual([]);
+    expect(await state("mlflow.service")).toBe("inactive enabled");
   });
 });
 

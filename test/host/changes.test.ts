@@ -1,5 +1,7 @@
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { client, Deployment, Guest, searchExperiments, send, until } from "./harness";
+import { client, Deployment, Guest, open, searchExperiments, send, until } from "./harness";
 import { Load, type Report } from "./load";
 
 /**
@@ -56,7 +58,7 @@ async function expectNothingLost(what: string, report: Report): Promise<void> {
 const leftovers = () =>
   guest.run(`
     cd /tmp; runuser -u postgres -- psql -Atc "select datname from pg_database where datname like '%rehearsal%'"
-    ls /etc/mlflow-vps | grep -E 'rehearsal' || true
+    ls /etc/mlflow-vps /etc/systemd/system | grep rehearsal || true
     ls -d /var/lib/mlflow/tmp/rehearsal 2>/dev/null || true
     ls /var/backups/mlflow-vps/*.partial 2>/dev/null || true
     systemctl list-units --plain --no-legend 'mlflow@*' | tail -n +2`);
@@ -168,6 +170,22 @@ describe("an upgrade that fails", () => {
     expect(await dumps()).toBe("0");
   });
 
+  it("with other settings too, leaves the old ones to the old release, also for its next start", async () => {
+    set({ "artifacts.directory": "/srv/mlflow/artifacts" });
+    await guest.run("mv /usr/bin/pg_restore /usr/bin/pg_restore.away");
+    await failsUnnoticed(/FAILED: copying the database/, () =>
+      guest.run("mv /usr/bin/pg_restore.away /usr/bin/pg_restore"),
+    );
+    await guest.reboot();
+    await until(async () => (await version()) === "2.22.2", "the old release after the reboot");
+    await client(deployment, [
+      "-c",
+      "import mlflow; mlflow.set_experiment('Rebooted'); mlflow.log_text('x', 'rebooted.txt')",
+    ]);
+    expect(await guest.run("find /var/lib/mlflow/artifacts -name rebooted.txt")).not.toBe("");
+    set({ "artifacts.directory": undefined });
+  });
+
   it("for the disk is full while dumping, leaves the database as it was", async () => {
     // Room enough at first; filled up while the migration is rehearsed.
     await guest.run("mount -t tmpfs -o size=400m,mode=700 tmpfs /var/backups/mlflow-vps");
@@ -212,6 +230,31 @@ SQL`);
   });
 });
 
+/** Has instances that start from now on know a job that takes its time, one at a time, and tells in a file what it does. */
+const offerSlowJob = () =>
+  guest.run(`mkdir -p /opt/jobs /etc/systemd/system/mlflow@.service.d
+    cat >/opt/jobs/slow_job.py <<'PYTHON'
+import time
+from mlflow.server.jobs import job
+
+@job(name="slow", max_workers=1)
+def slow(name, seconds):
+    with open("/var/lib/mlflow/jobs.txt", "a", buffering=1) as trace:
+        print("begin", name, file=trace)
+        time.sleep(seconds)
+        print("end", name, file=trace)
+PYTHON
+    cat >/etc/systemd/system/mlflow@.service.d/jobs.conf <<'UNIT'
+[Service]
+Environment=PYTHONPATH=/opt/jobs _MLFLOW_SUPPORTED_JOB_FUNCTION_LIST=slow_job.slow _MLFLOW_ALLOWED_JOB_NAME_LIST=slow
+UNIT`);
+const submit = async (name: string, seconds: number) => {
+  const port = (await guest.service()).replace(/\D/g, "");
+  await guest.run(`curl -sf -H 'Content-Type: application/json' http://127.0.0.1:${port}/ajax-api/3.0/jobs/ \
+    -d '${JSON.stringify({ job_name: "slow", params: { name, seconds } })}'`);
+};
+const jobTrace = () => guest.run("paste -sd , /var/lib/mlflow/jobs.txt | sed 's/,/, /g'");
+
 describe("no request fails", () => {
   it("when the upgrade goes through at last", async () => {
     await unnoticed("an upgrade of the release alone", () => deployment.up());
@@ -227,7 +270,7 @@ describe("no request fails", () => {
     [
       "while the old release is drained",
       "/usr/bin/awk",
-      "grep -q 3.17.2 /etc/mlflow-vps/mlflow-$(sed -n 's/.*:\\([0-9]*\\);/\\1/p' /etc/mlflow-vps/upstream.conf).env",
+      "grep -q 3.17.2 /etc/mlflow-vps/mlflow-$(sed -n 's/.*:\\([0-9]*\\) max_fails=0;/\\1/p' /etc/mlflow-vps/upstream.conf).env",
       "3.17.2",
     ],
   ])("during an upgrade that is killed %s", async (what, program, when, served) => {
@@ -273,9 +316,22 @@ describe("no request fails", () => {
   });
 
   it("during a change of workers and of the job runner", async () => {
+    await offerSlowJob();
     set({ "service.workers": 2, "service.jobs": true });
     await unnoticed("a change of workers and of the job runner", () => deployment.up());
-    set({ "service.workers": undefined, "service.jobs": undefined });
+  });
+
+  it("and a job that runs or waits meanwhile runs once", async () => {
+    await submit("one", 12);
+    await submit("two", 12);
+    await until(async () => (await jobTrace()) === "begin one", "the first job");
+    set({ "service.workers": undefined });
+    await unnoticed("a change of workers with jobs under way", () => deployment.up());
+    // By now the job runner that was halted works.
+    await submit("three", 0);
+    await until(async () => (await jobTrace()).endsWith("end three"), "the last job", 120);
+    expect(await jobTrace()).toBe("begin one, end one, begin two, end two, begin three, end three");
+    set({ "service.jobs": undefined });
     await unnoticed("and back", () => deployment.up());
   });
 
@@ -293,7 +349,7 @@ describe("no request fails", () => {
   });
 
   it.each([
-    ["the unit", "sed -i s/RestartSec=2/RestartSec=99/ /etc/systemd/system/mlflow@.service"],
+    ["the unit", "sed -i s/RestartSec=2/RestartSec=99/ /etc/systemd/system/mlflow@*.service"],
     ["the environment file", "rm /etc/mlflow-vps/mlflow-*.env"],
     ["the site", "sed -i s/64m/1m/ /etc/nginx/sites-available/mlflow-vps"],
     ["what tells nginx the instance", "echo 'server 127.0.0.1:1;' >/etc/mlflow-vps/upstream.conf"],
@@ -304,7 +360,81 @@ describe("no request fails", () => {
   ])("while %s is healed", async (what, damage) => {
     await guest.run(damage);
     expect(await deployment.drift()).not.toEqual([]);
+    const serving = await guest.service();
     await unnoticed(`healing ${what}`, () => deployment.up());
+    if (what === "the release") {
+      expect(await guest.service()).not.toBe(serving); // the code that runs is that on the disk
+    }
+  });
+
+  /** A request that comes slowly: its first part is sent, and a piece every few seconds until it is told to end. */
+  function slowRequest(method: string, path: string, type: string, body: string) {
+    const outgoing = open(`${uri()}${path}`, {
+      method,
+      auth: `grace:${password("grace")}`,
+      headers: { "Content-Type": type, "Content-Length": body.length },
+    });
+    let sent = 0;
+    const more = () => outgoing.write(body.slice(sent++, sent));
+    more();
+    const timer = setInterval(more, 5000);
+    const answer = new Promise<number>((done) => {
+      outgoing.on("response", (incoming) => done(incoming.statusCode ?? 0));
+      outgoing.on("error", () => done(0));
+    });
+    return () => {
+      clearInterval(timer);
+      outgoing.end(body.slice(sent));
+      return answer;
+    };
+  }
+
+  it("that began before a change and ends after it; and a neighbour's does not hold the change up", async () => {
+    await guest.run(`mkdir -p /srv/slow; head -c 1M /dev/zero >/srv/slow/file
+      printf 'server { listen 8088; root /srv/slow; limit_rate 100; }' >/etc/nginx/sites-enabled/slow; systemctl reload nginx`);
+    await guest.start("exec curl --silent --output /dev/null http://127.0.0.1:8088/file");
+    const serving = await guest.service();
+    // Read whole by nginx before it chooses the instance, which is gone then.
+    const request = slowRequest(
+      "POST",
+      "/api/2.0/mlflow/experiments/search",
+      "application/json",
+      `{"max_results": 1}${" ".repeat(1000)}`,
+    );
+    await guest.run("echo '# x' >>$(ls /etc/mlflow-vps/mlflow-*.env)");
+    const begun = Date.now();
+    await deployment.up();
+    expect(Date.now() - begun).toBeLessThan(200_000); // and not 10 minutes
+    expect(await guest.service()).not.toBe(serving);
+    expect(await request()).toBe(200);
+    await guest.run("pkill curl; rm /etc/nginx/sites-enabled/slow; systemctl reload nginx");
+  });
+
+  it("that takes longer than a change waits: the instance that answers it stays until then", async () => {
+    const path = "/api/2.0/mlflow-artifacts/artifacts/0/slow/artifacts/slow.bin";
+    const upload = slowRequest("PUT", path, "application/octet-stream", "slow".repeat(1000));
+    const serving = await guest.service();
+    await guest.run("echo '# x' >>$(ls /etc/mlflow-vps/mlflow-*.env)");
+    writeFileSync(
+      join(guest.directory, "root/root/service.sh"),
+      deployment.script("mlflow-service-command").replace("drain_seconds=600", "drain_seconds=1"),
+    );
+    expect(await guest.run("bash /root/service.sh apply")).toContain(
+      `${serving} still answers requests (1 open)`,
+    );
+    expect((await guest.service()).split("\n")).toHaveLength(2);
+    expect(await deployment.drift()).toEqual([]);
+    expect(await upload()).toBe(200);
+    await until(
+      async () =>
+        (await deployment.drift()).includes(`${serving} runs or starts at boot, but nginx does not use it`),
+      "the end of the upload seen by the check",
+    );
+    await deployment.up();
+    expect(await guest.service()).not.toContain(serving);
+    expect(await deployment.drift()).toEqual([]);
+    const { body } = await send(`${uri()}${path}`, { user: "grace", password: password("grace") });
+    expect(body).toBe("slow".repeat(1000));
   });
 });
 
@@ -336,7 +466,7 @@ describe("a downgrade", () => {
     await guest.run(`
       systemctl stop 'mlflow@*'
       cd /tmp && runuser -u postgres -- psql -c 'drop database mlflow' -c 'create database mlflow owner mlflow template template0 encoding UTF8'
-      runuser -u postgres -- pg_restore --no-owner --role mlflow --exit-on-error -d mlflow <$(ls /var/backups/mlflow-vps/*before-3.17.2.dump)`);
+      runuser -u postgres -- pg_restore --exit-on-error -d mlflow <$(ls /var/backups/mlflow-vps/*before-3.17.2.dump)`);
     await deployment.up();
     expect(await version()).toBe("3.16.1");
     expect(await data()).toBe(before);

@@ -180,7 +180,7 @@ describe("the applying process", () => {
     const second = deployment.up();
     await waitingForALock();
     await hold.end();
-    expect(await second).toMatch(/database: another run of this step is still under way on the host/);
+    expect(await second).toMatch(/database: another run of this step is in progress on the host/);
     expect(await first.ended).toBe(0);
   });
 
@@ -194,7 +194,7 @@ describe("the applying process", () => {
     await waitingForALock();
     await hold.end();
     expect(await next).toMatch(
-      /proxy: another run of this step is still under way on the host \(process \d+\), waiting/,
+      /proxy: another run of this step is in progress on the host, waiting for it: process \d+ \(bash\)/,
     );
   });
 

@@ -45,7 +45,7 @@ async function run(
   const step = firewallStep(rules);
   const script = renderScript(
     step.step,
-    { ...step.settings, ...step.payload, ...payload },
+    { stack: "mlflow-vps/sandbox", ...step.settings, ...step.payload, ...payload },
     readFileSync(step.script, "utf8"),
   );
   const read = (name: string) => readFileSync(join(guest.directory, name), "utf8");

@@ -148,13 +148,18 @@ export class Deployment {
     readonly guest: Guest,
     /** Config on top of what leads to the guest; a value of undefined takes a key away. */
     public config: Record<string, unknown> = {},
+    /** Another name than the usual one: a stack with a state of its own. */
+    private readonly stack = "sandbox",
   ) {}
+
+  private get directory(): string {
+    return join(this.guest.directory, this.stack === "sandbox" ? "deployment" : this.stack);
+  }
 
   /** Writes the config; the arguments of tsx. */
   private command(action: "up" | "check" | "destroy"): string[] {
-    const directory = join(this.guest.directory, "deployment");
-    mkdirSync(directory, { recursive: true });
-    const file = join(directory, "Pulumi.test.yaml");
+    mkdirSync(this.directory, { recursive: true });
+    const file = join(this.directory, "Pulumi.test.yaml");
     const given = {
       "host.address": this.guest.address,
       "host.user": "deploy",
@@ -168,7 +173,8 @@ export class Deployment {
       file,
       stringify({ config: Object.fromEntries(entries.map(([key, value]) => [`mlflow-vps:${key}`, value])) }),
     );
-    return ["sandbox/withoutEngine.ts", action, "--config", file, "--state", join(directory, "state")];
+    const state = join(this.directory, "state");
+    return ["sandbox/withoutEngine.ts", action, "--config", file, "--state", state, "--stack", this.stack];
   }
 
   private run(action: "up" | "check" | "destroy"): Promise<Result> {
@@ -228,15 +234,21 @@ export class Deployment {
   }
   /** Forgets something generated, so that the next `up` makes it anew. */
   forget(resource: string): void {
-    const file = join(this.guest.directory, "deployment/state/generated.json");
+    const file = join(this.directory, "state/generated.json");
     const { [resource]: forgotten, ...kept } = JSON.parse(readFileSync(file, "utf8"));
     if (forgotten === undefined) {
       throw new Error(`there is no ${resource} in ${file}`);
     }
     writeFileSync(file, JSON.stringify(kept));
   }
+  /** The script of a step, as the last `up` sent it to the host. */
+  script(command: string): string {
+    return JSON.parse(readFileSync(join(this.guest.directory, "deployment/state/applied.json"), "utf8"))[
+      command
+    ].stdin;
+  }
   get outputs(): Outputs {
-    return JSON.parse(readFileSync(join(this.guest.directory, "deployment/state/outputs.json"), "utf8"));
+    return JSON.parse(readFileSync(join(this.directory, "state/outputs.json"), "utf8"));
   }
 }
 

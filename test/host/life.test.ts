@@ -234,7 +234,7 @@ describe("drift", () => {
       [
         "the role's password",
         sql("alter role mlflow password 'other'"),
-        [/^role mlflow can not log in with its password$/],
+        [/^role mlflow can not log in with its password: .*password authentication failed/],
       ],
       [
         "a file of the release",
@@ -243,8 +243,8 @@ describe("drift", () => {
       ],
       [
         "the unit",
-        "sed -i 's/RestartSec=2/RestartSec=99/' /etc/systemd/system/mlflow@.service",
-        [/^\/etc\/systemd\/system\/mlflow@\.service was changed$/],
+        "sed -i 's/RestartSec=2/RestartSec=99/' /etc/systemd/system/mlflow@*.service",
+        [/^\/etc\/systemd\/system\/mlflow@\d+\.service was changed$/],
       ],
       [
         "the site",
@@ -585,15 +585,20 @@ print(mlflow.sklearn.load_model(models[0].model_uri).predict([[5.1, 3.5, 1.4, 0.
     expect(await deployment.drift()).toEqual([]);
   });
 
-  it("deletes the data where the config says so", async () => {
+  it("deletes the data where the config says so, also on a volume", async () => {
+    await guest.run(`cd /var/lib/mlflow; systemctl stop 'mlflow@*'; mv artifacts kept
+      mkdir artifacts; mount -t tmpfs tmpfs artifacts; cp -a kept/. artifacts/; rm -r kept
+      chown mlflow:mlflow artifacts; chmod 750 artifacts`);
     deployment.config = { ...deployment.config, "data.deleteOnDestroy": true };
     await deployment.up();
+    expect(await guest.run("ls -A /var/lib/mlflow/artifacts")).not.toBe("");
     const output = await deployment.destroy();
     expect(output).toContain("deleted database mlflow");
     expect(
       await guest.run("runuser -u postgres -- psql -Atc 'select datname from pg_database'"),
     ).not.toContain("mlflow");
-    expect(await guest.run("ls -A /var/lib/mlflow 2>/dev/null || true")).toBe("");
+    expect(output).toContain("/var/lib/mlflow/artifacts is a mount point: it was emptied, and stays");
+    expect(await guest.run("find /var/lib/mlflow -mindepth 1")).toBe("/var/lib/mlflow/artifacts");
   });
 });
 

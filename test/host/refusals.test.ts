@@ -22,6 +22,10 @@ describe("a host that can not take the server", () => {
     );
     await guest.start("exec python3 -m http.server 80");
     await guest.run("mount -t tmpfs -o size=100m tmpfs /opt");
+    // A volume that the login may not see.
+    await guest.run(
+      "mkdir -m 0750 /var/lib/mlflow; mkdir /var/lib/mlflow/artifacts; mount -t tmpfs -o size=100m tmpfs /var/lib/mlflow/artifacts",
+    );
     await guest.run("until (: </dev/tcp/127.0.0.1/80) 2>/dev/null; do sleep 0.1; done; touch /root/.start");
     const error = await new Deployment(guest).upFails();
     expect(error).toContain(`${guest.address} can not take the server yet; nothing was changed on it:`);
@@ -31,6 +35,9 @@ describe("a host that can not take the server", () => {
     expect(error).toMatch(/- the host has \d{3} MB of memory, the server needs 1400 MB; take a larger one/);
     expect(error).toMatch(
       /- \/opt has \d+ MB free, the server needs 2500 MB; make room or take a larger disk/,
+    );
+    expect(error).toMatch(
+      /- \/var\/lib\/mlflow\/artifacts has 100 MB free, the server needs 500 MB; make room or take a larger disk/,
     );
     expect(error).toMatch(/- port 80 is taken by python3; stop that or set proxy\.httpPort to a free port/);
     expect(await everything()).toBe("");

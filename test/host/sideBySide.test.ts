@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { client, Deployment, Guest, searchExperiments, send, until } from "./harness";
+import { client, Deployment, fingerprint, Guest, searchExperiments, send, until } from "./harness";
 
 /** Two environments from one checkout, on Debian 12 and on Debian 13, applied at the same time. */
 const staging = new Deployment(new Guest("test-staging"), { users: ["ada"] });
@@ -43,6 +43,20 @@ describe("two environments side by side", () => {
     expect(stranger.status).toBe(401);
     expect(await staging.drift()).toEqual([]);
     expect(await production.drift()).toEqual([]);
+  });
+
+  it("belong to one stack each: another one is refused, and nothing is changed", async () => {
+    const { guest } = staging;
+    const second = new Deployment(guest, { users: ["eve"] }, "second");
+    const before = await fingerprint(guest);
+    const refusal =
+      "this host belongs to the stack mlflow-vps/sandbox, and this is mlflow-vps/second; destroy that one first, or where it is " +
+      "gone or was renamed, on the host: echo 'mlflow-vps/second' | sudo tee /etc/mlflow-vps/owner";
+    expect(await second.upFails()).toContain(
+      `${guest.address} can not take the server yet; nothing was changed on it:\n  - ${refusal}\n`,
+    );
+    await expect(second.destroy()).rejects.toThrow(`proxy: FAILED: ${refusal}. Nothing was changed`);
+    expect(await fingerprint(guest)).toBe(before);
   });
 
   it("log the iris experiment on Debian 13 too", async () => {

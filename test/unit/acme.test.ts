@@ -22,13 +22,20 @@ describe("what certbot runs after a renewal", () => {
       # Managed by mlflow-vps: edits here are found by the drift check and undone by the next up.
       set -eu
       [ "$RENEWED_LINEAGE" = /etc/letsencrypt/live/mlflow-vps ] || exit 0
-      partial=$(mktemp /etc/server.pem.XXXXXX)
+      install -d -m 0755 /run/mlflow-vps
+      exec 8>/run/mlflow-vps/reload
+      flock --timeout 600 8 || {
+        echo "cannot lock /run/mlflow-vps/reload within 10 minutes; when no reload of nginx is in progress any more, 'pulumi up --refresh' hands the certificate over" >&2
+        exit 1
+      }
+      partial=/etc/server.pem.renewed
       trap 'rm -f "$partial" /run/mlflow-vps/drain' EXIT
       trap 'exit 1' HUP INT TERM
-      cat "$RENEWED_LINEAGE/privkey.pem" "$RENEWED_LINEAGE/fullchain.pem" >"$partial"
+      rm -f "$partial"
+      (umask 077 && cat "$RENEWED_LINEAGE/privkey.pem" "$RENEWED_LINEAGE/fullchain.pem" >"$partial")
       mv -f "$partial" /etc/server.pem
-      systemctl is-active --quiet nginx.service || exit 0
-      install -d -m 0755 /run/mlflow-vps
+      state=$(systemctl show --property ActiveState --value nginx.service)
+      case $state in active | reloading | refreshing) ;; *) exit 0 ;; esac
       : >/run/mlflow-vps/drain
       sleep 3
       systemctl reload nginx.service

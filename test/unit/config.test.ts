@@ -1,4 +1,4 @@
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -332,7 +332,9 @@ const table: Readonly<Record<string, Case>> = {
       "template0",
       "template1",
       "pg_mlflow",
+      "mlflow_vps_rehearsal",
       "a".repeat(64),
+      "ä".repeat(32),
     ],
     pick: ({ databaseName }) => databaseName,
   },
@@ -849,6 +851,16 @@ describe("values that are well formed and would do harm", () => {
       expect(refusal({ ...least, "database.name": name })).toContain("database.name");
     },
   );
+
+  test("are refused: the database on which migrations are rehearsed", () => {
+    const library = readFileSync(join(__dirname, "../../components/step/library/postgres.sh"), "utf8");
+    const name = /^readonly scratch_database=(\w+)$/m.exec(library)?.[1] ?? "";
+    expect(problems(refusal({ ...least, "database.name": name }))).toEqual([
+      expect.stringMatching(
+        `^database\\.name: "?${name}"? is given; allowed is a lower-case letter, then up to 62 of `,
+      ),
+    ]);
+  });
 
   test.each([
     "/var/lib/mlflow/tmp",

@@ -190,7 +190,13 @@ describe("the order on the host", () => {
 describe("a step's command", () => {
   test.each(steps)("%s runs again when its probe raised the generation", (step) => {
     const { first } = splitStdin(run.find(commandType, `mlflow-${step}-command`));
-    expect(first).toBe(`# generation ${generation}`);
+    // The service's also when the release was healed: what runs is what was on the disk before.
+    expect(first).toBe(`# generation ${generation}${step === "service" ? ` ${generation}` : ""}`);
+  });
+
+  test("of the service waits for the generation of the release", () => {
+    const { dependencies } = run.find(commandType, "mlflow-service-command");
+    expect(dependencies).toContain("mlflow-runtime-probe");
   });
 
   test.each(steps)("%s runs the very script with which its probe looks", (step) => {

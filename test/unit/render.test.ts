@@ -69,7 +69,7 @@ describe("the service", () => {
     expect(renderUnit("mlflow", "/var/lib/mlflow/artifacts")).toMatchInlineSnapshot(`
       "# Managed by mlflow-vps: edits here are found by the drift check and undone by the next up.
       [Unit]
-      Description=MLflow tracking server on port %i
+      Description=MLflow tracking server (%i)
       Documentation=https://mlflow.org/docs/latest/
       After=network.target postgresql.service
       Wants=postgresql.service
@@ -166,6 +166,16 @@ describe("the service", () => {
           weekly
           maxsize 50M
           rotate 8
+          compress
+          missingok
+          notifempty
+          copytruncate
+      }
+
+      /var/log/mlflow-vps/*.log {
+          weekly
+          maxsize 10M
+          rotate 4
           compress
           missingok
           notifempty

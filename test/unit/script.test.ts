@@ -1,86 +1,19 @@
-import { spawn } from "node:child_process";
 import {
   chmodSync,
   existsSync,
   mkdirSync,
-  mkdtempSync,
   readdirSync,
   readFileSync,
   rmSync,
   statSync,
   writeFileSync,
 } from "node:fs";
-import { tmpdir, userInfo } from "node:os";
+import { userInfo } from "node:os";
 import { join } from "node:path";
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
-import {
-  type Action,
-  commandLine,
-  quote,
-  renderScript,
-  type Value,
-  type Values,
-} from "../../components/step/script";
+import { beforeEach, describe, expect, test } from "vitest";
+import { commandLine, quote, renderScript, type Value } from "../../components/step/script";
+import { bash, directory, owner, render, run, withLibrary } from "./hostScript";
 import { fullConfig, probeType, type Registered, runProgram } from "./mocks";
-
-interface Ended {
-  readonly code: number | null;
-  readonly stdout: string;
-  readonly stderr: string;
-}
-
-let root: string;
-/** A new empty directory for each test. */
-let directory: string;
-let count = 0;
-beforeAll(() => {
-  root = mkdtempSync(join(tmpdir(), "mlflow-vps-script-"));
-});
-afterAll(() => rmSync(root, { recursive: true }));
-beforeEach(() => {
-  count += 1;
-  directory = join(root, String(count));
-  mkdirSync(directory);
-});
-
-/** Runs a script as a host does: from the standard input of a bash. */
-function bash(script: string, args: readonly string[]): Promise<Ended> {
-  return new Promise((done, failed) => {
-    const child = spawn("bash", ["-s", ...args], { cwd: directory });
-    let stdout = "";
-    let stderr = "";
-    child.stdout.setEncoding("utf8").on("data", (text: string) => {
-      stdout += text;
-    });
-    child.stderr.setEncoding("utf8").on("data", (text: string) => {
-      stderr += text;
-    });
-    child.on("error", failed);
-    child.on("close", (code) => done({ code, stdout, stderr }));
-    child.stdin.on("error", () => undefined); // a bash that gives up does not read on
-    child.stdin.end(script);
-  });
-}
-
-/** Locks, logs and settings go to the test's directory, and everybody takes the lock: on a host only root does. */
-function atHome(script: string): string {
-  let moved = script;
-  for (const [from, to] of [
-    ["/run/mlflow-vps", `${directory}/run`],
-    ["/var/log/mlflow-vps", `${directory}/log`],
-    ["/etc/mlflow-vps", `${directory}/state`],
-    ["((EUID == 0)) || return 0", "true"],
-  ] as const) {
-    if (!moved.includes(from)) {
-      throw new Error(`the library has no ${from} any more: it would touch this machine`);
-    }
-    moved = moved.replaceAll(from, to);
-  }
-  return moved;
-}
-
-const run = (action: Action, values: Values, body: string): Promise<Ended> =>
-  bash(atHome(renderScript("tiny", values, body)), [action]);
 
 /** The probes of the whole program, with the scripts of all steps. */
 let probes: Promise<Registered[]> | undefined;
@@ -89,10 +22,6 @@ function probesOfTheProgram(): Promise<Registered[]> {
   probes ??= runProgram({ ...fullConfig, "tls.mode": "acme" }).then((program) => program.ofType(probeType));
   return probes;
 }
-
-/** Runs a few lines with the functions of the library. */
-const withLibrary = (lines: string, values: Values = {}): Promise<Ended> =>
-  run("check", values, `check() {\n${lines}\n}`);
 
 const nasty = [
   "",
@@ -204,8 +133,8 @@ describe("values", () => {
       const script = String(inputs.script);
       const values = names(script, /^declare -r[aA]? (\w+)=/gm);
       const locals = names(script, /^ *local (.*)$/gm);
-      expect(values).toEqual(expect.arrayContaining(["step", "managed"]));
-      expect(locals).toEqual(expect.arrayContaining(["path", "owner", "left"]));
+      expect(values).toEqual(expect.arrayContaining(["step", "stack", "managed"]));
+      expect(locals).toEqual(expect.arrayContaining(["path", "access", "left"]));
       expect({ name, both: values.filter((value) => locals.includes(value)) }).toEqual({ name, both: [] });
     }
   });
@@ -240,17 +169,21 @@ describe("a script that arrives in part", () => {
 
   test("runs nothing, wherever it was cut before its last line", async () => {
     const values = { trace: join(directory, "trace"), target: join(directory, "target"), text: "two\nlines" };
-    const script = atHome(renderScript("tiny", values, body));
+    // A byte each.
+    const script = Buffer.from(render(values, body)).toString("latin1");
     const lastLine = script.trimEnd().lastIndexOf("\n") + 1;
     expect(script.slice(lastLine)).toBe('main "$@" </dev/null\n');
 
+    // At the ends of some lines, and anywhere in the last ones; that all of them only declare is the next test's.
     const cuts = new Set<number>([lastLine]);
+    let line = 0;
     for (let at = 0; at < lastLine; at += 1) {
-      if (script[at] === "\n" || lastLine - at < 60) {
+      line += script[at] === "\n" ? 1 : 0;
+      if ((script[at] === "\n" && line % 6 === 0) || lastLine - at < 60) {
         cuts.add(at);
       }
     }
-    writeFileSync(join(directory, "script"), script);
+    writeFileSync(join(directory, "script"), script, "latin1");
     // One bash that tries them all, and names the cuts after which something was done.
     const driver = `for cut in "$@"; do
       head -c "$cut" script | bash -s apply >/dev/null 2>&1
@@ -268,7 +201,7 @@ describe("a script that arrives in part", () => {
     // With extdebug, a command before which the DEBUG trap fails is left out.
     const guard = `shopt -s extdebug
 trap 'case $BASH_COMMAND in
-  "declare "* | "readonly "* | "set "* | "shopt "* | "trap "* | "umask "* | "export "*) ;;
+  "declare "* | "readonly "* | "set "* | "shopt "* | "trap "* | "umask "* | "export "* | "unset "*) ;;
   *) printf "%s\\n" "$BASH_COMMAND" >&2; false ;;
 esac' DEBUG
 `;
@@ -317,7 +250,7 @@ describe("apply", () => {
   test("fails when the check still prints afterwards, and says what", async () => {
     const { code, stdout, stderr } = await run("apply", values, step({ apply: 'echo applied >>"$trace"' }));
     expect(code).toBe(1);
-    expect(stderr).toBe(`tiny: FAILED: done, but not as wanted:\n${values.target} is missing\n`);
+    expect(stderr).toBe(`tiny: FAILED: apply finished, problems remain:\n${values.target} is missing\n`);
     expect(stdout).not.toContain("done");
     expect(trace()).toBe("applied\n");
   });
@@ -381,19 +314,21 @@ describe("apply", () => {
     const first = run("apply", values, slow);
     await until(() => existsSync(`${values.target}.begun`));
     const holder = join(directory, "run/tiny.lock");
-    const second = bash(
-      atHome(renderScript("tiny", values, slow)).replace("say() {", 'say() { echo >>"$target.said"; '),
-      ["apply"],
-    );
+    const second = bash(render(values, slow).replace("say() {", 'say() { echo >>"$target.said"; '), [
+      "apply",
+    ]);
     await until(() => existsSync(`${values.target}.said`));
     const pid = readFileSync(holder, "utf8").trim();
     writeFileSync(`${values.target}.go`, "");
     expect(await first).toMatchObject({ code: 0, stdout: "tiny: done\n" });
-    expect(await second).toEqual({
-      code: 0,
-      stdout: `tiny: another run of this step is still under way on the host (process ${pid}), waiting for it\n`,
-      stderr: "",
-    });
+    const { code, stdout, stderr } = await second;
+    expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
+    // Its children too, for they have the lock's descriptor.
+    expect(stdout).toMatch(
+      new RegExp(
+        `^tiny: another run of this step is in progress on the host, waiting for it: process ${pid} \\(bash\\)(, process \\d+ \\(\\w+\\))*\n$`,
+      ),
+    );
     expect(trace()).toBe("applied\n");
   });
 });
@@ -428,7 +363,7 @@ describe("the actions", () => {
   });
 
   test.each([[["destroy"]], [[""]], [[]]])("%j is none of them", async (args) => {
-    const { code, stdout, stderr } = await bash(atHome(renderScript("tiny", {}, body)), args);
+    const { code, stdout, stderr } = await bash(render({}, body), args);
     expect(code).not.toBe(0);
     expect(stdout).toBe("");
     expect(stderr).not.toBe("");
@@ -493,17 +428,12 @@ describe("the command line", () => {
 
 describe("a file on the host", () => {
   const me = userInfo();
-  let owner: string;
   let path: string;
   let values: Record<string, string>;
   const content = `# it's "quoted" $HOME \\ \`id\`\n\n  second line`;
   const write = 'write_file "$thing" "$who" 0640 "$text"';
   const check = 'check_file "$thing" "$who" 0640 "$text"';
 
-  beforeAll(async () => {
-    const group = await bash("id -gn", []);
-    owner = `${me.username}:${group.stdout.trim()}`;
-  });
   beforeEach(() => {
     path = join(directory, "etc/settings.conf");
     values = { thing: path, who: owner, text: content };
@@ -601,18 +531,27 @@ describe("a file on the host", () => {
 
 describe("a process", () => {
   const ask = (touch: string) =>
-    withLibrary(
-      `${touch}; if older_than "$$" "$place/a" "$place/b"; then echo older; else echo younger; fi`,
-      {
-        place: directory,
-      },
-    ).then(({ stdout, stderr }) => stdout + stderr);
+    withLibrary(`${touch}; older=$(older_than "$$" "$place/a" "$place/b"); echo "\${older:-no}"`, {
+      place: directory,
+    }).then(({ stdout, stderr }) => stdout + stderr);
 
   test("is older than a file that was changed after it started", async () => {
-    expect(await ask('sleep 0.1; touch "$place/b"')).toBe("older\n");
+    expect(await ask('sleep 0.1; touch "$place/b"')).toBe("yes\n");
+  });
+
+  test.skipIf(process.getuid?.() !== 0)("is older also in a container, whose uptime is its own", async () => {
+    writeFileSync(join(directory, "uptime"), "0.50 0.50\n");
+    const lines = `sleep 0.1; touch b; older=$(older_than "$$" a b); echo "\${older:-no}"; cat /proc/uptime`;
+    writeFileSync(join(directory, "script"), render({}, `check() { ${lines}; }`));
+    const inside = "mount --bind uptime /proc/uptime; exec bash -s check <script";
+    expect(await bash(`unshare --mount bash -c ${quote(inside)}`, [])).toEqual({
+      code: 0,
+      stdout: "yes\n0.50 0.50\n",
+      stderr: "",
+    });
   });
 
   test("is younger than files from before it started, and than files that are not there", async () => {
-    expect(await ask("touch -d '-1 hour' \"$place/a\"")).toBe("younger\n");
+    expect(await ask("touch -d '-1 hour' \"$place/a\"")).toBe("no\n");
   });
 });

@@ -1,0 +1,123 @@
+# shellcheck shell=bash
+# --- nginx, and the certificates that it serves --------------------------------------------------------------------
+
+readonly site_link=/etc/nginx/sites-enabled/mlflow-vps # our site, as nginx finds it
+readonly reload_lock=$run_directory/reload             # held from before the drain flag is set until it is gone
+
+# nginx_workers: the processes that take requests; nothing when nginx is not running.
+nginx_workers() {
+  local nginx children
+  nginx=$(unit_property nginx.service MainPID)
+  children=/proc/$nginx/task/$nginx/children
+  { cat "$children"; } 2>/dev/null || [[ ! -d ${children%/*} ]] || fail "cannot read $children"
+}
+
+# nginx_has_read FILE...: whether all workers started after the files came to be as they are now, for that is when they
+# took up the configuration; those that only finish their last requests do not count. Without workers, nothing has.
+nginx_has_read() {
+  local processes worker command outdated
+  processes=$(nginx_workers)
+  [[ -n $processes ]] || return 0
+  for worker in $processes; do
+    command=$(command_line_of "$worker")
+    [[ $command != *'is shutting down'* ]] || continue
+    outdated=$(older_than "$worker" "$@")
+    [[ -z $outdated ]] || return 0
+  done
+  echo yes
+}
+
+# outgoing_workers: those that read and answer the last requests from before a reload.
+outgoing_workers() {
+  local processes worker command
+  processes=$(nginx_workers)
+  for worker in $processes; do
+    command=$(command_line_of "$worker")
+    [[ $command != *'is shutting down'* ]] || echo "$worker"
+  done
+}
+
+# reload_nginx [FILE...]: has a running nginx take up its configuration, with these files, without dropping a request. One
+# at a time, steps and certbot's hook alike: the end of one reload would end what the other has asked of the clients.
+reload_nginx() {
+  local active others
+  active=$(is_active nginx.service)
+  [[ -n $active ]] || return 0
+  install -d -m 0755 "$run_directory"
+  exec 8>"$reload_lock"
+  if ! flock --timeout 300 8; then
+    others=$(holders "$reload_lock")
+    fail "cannot lock $reload_lock within 5 minutes${others:+: another reload of nginx is in progress ($others)}; run again when it has ended"
+  fi
+  # nginx ends idle connections at once, also under a request that is already on its way; so clients are asked to end
+  # theirs before (see the site). A flag that is there already was left by a run that was killed.
+  at_exit rm -f "$drain_file"
+  if [[ -e $site_link ]]; then
+    : >"$drain_file"
+    sleep 3 # the clients' time to notice, for nothing tells when they have
+  fi
+  touch "$reload_lock"
+  logged "reloading nginx" systemctl reload nginx.service
+  # A reload returns before the new workers are there.
+  wait_until 30 "nginx did not take up its configuration in 30 s; see 'journalctl -u nginx' on the host" nginx_has_read "$reload_lock" "$@"
+  # Before the lock: after it, the flag may be another's.
+  exit_command_now
+  exec 8>&-
+}
+
+# drain_flag_is_stale: whether a reload was killed, so that every connection ends after one answer.
+drain_flag_is_stale() {
+  local code=0
+  [[ -e $drain_file ]] || return 0
+  flock --nonblock --conflict-exit-code 75 "$reload_lock" test -e "$drain_file" || code=$?
+  case $code in
+    0) echo yes ;;
+    1 | 75) ;; # taken away meanwhile; a reload is in progress
+    *) fail "flock $reload_lock exited $code" ;;
+  esac
+}
+
+# nginx_refusal: what nginx says against its configuration as it is on disk; nothing when it takes it.
+nginx_refusal() {
+  local output code=0
+  output=$(nginx -t -q 2>&1) || code=$?
+  ((code == 0)) || printf '%s\n' "${output:-nginx -t exited $code}"
+}
+
+# check_programs PROGRAM...: names what a check cannot look without; the step of the packages brings it back.
+check_programs() {
+  local program
+  for program; do
+    command -v "$program" >/dev/null || problem "$program is not installed"
+  done
+}
+
+# holds x509|pkey FILE: whether openssl finds a certificate, or a private key, in the file.
+holds() {
+  local complaint code=0
+  complaint=$(openssl "$1" -in "$2" -noout 2>&1) || code=$?
+  case $code:$complaint in
+    0:*) echo yes ;;
+    1:*"from $2"*) ;; # 'Could not read certificate from …'
+    *) fail "openssl $1 exited $code: $complaint" ;;
+  esac
+}
+
+# is_for HOST FILE: whether the certificate in the file is for this host.
+is_for() {
+  local answer code=0
+  answer=$(openssl x509 -in "$2" -noout -checkhost "$1" 2>&1) || code=$? # newer ones fail where the answer is no
+  case $answer in
+    *'does match certificate'*) echo yes ;;
+    *'does NOT match certificate'*) ;;
+    *) fail "openssl x509 -checkhost exited $code: $answer" ;;
+  esac
+}
+
+# date_of startdate|enddate FILE: of the certificate in the file, in seconds.
+date_of() {
+  local line
+  line=$(openssl x509 -in "$2" -noout "-$1")
+  [[ $line == not*=?* ]] || fail "openssl tells no $1 of $2"
+  date --date "${line#*=}" +%s
+}

@@ -1,0 +1,247 @@
+import { readFileSync } from "node:fs";
+import { resolve } from "node:path";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { passwordLine } from "../../components/database/database";
+import { type Action, quote, renderScript } from "../../components/step/script";
+import { Guest } from "./harness";
+
+/**
+ * The database step by itself, on a host where PostgreSQL is used by others too: a second cluster of another major
+ * version, databases of others beside ours, a login whose environment leads elsewhere.
+ */
+const guest = new Guest("neighbours");
+const body = readFileSync(resolve(__dirname, "../../components/database/database.sh"), "utf8");
+const port = 5433;
+
+interface Ended {
+  readonly code: number;
+  readonly output: string;
+}
+
+/** Runs the step the way a login with sudo does: what /etc/environment says is in its environment. */
+async function step(
+  action: Action,
+  more = "",
+  values: Record<string, string | boolean> = {},
+): Promise<Ended> {
+  const password = String(values.password ?? "first");
+  const given = {
+    stack: "mlflow-vps/neighbours",
+    database: "mlflow",
+    role: "mlflow",
+    databasePort: port,
+    account: "mlflow",
+    passwordFile: "/etc/mlflow-vps/pgpass",
+    deleteData: false,
+    password,
+    passwordLine: passwordLine(port, "mlflow", "mlflow", password),
+    ...values,
+  };
+  const script = renderScript("database", given, `${body}\n${more}`);
+  const output = await guest.run(
+    `code=0; runuser -u deploy -- sudo -n bash -s ${action} <<<${quote(script)} 2>&1 || code=$?; echo "exit $code"`,
+  );
+  const lines = output.split("\n");
+  return { code: Number(lines.pop()?.replace("exit ", "")), output: lines.join("\n") };
+}
+
+/** Statements by themselves, not by way of what is tested. */
+const sql = (statement: string, database = "postgres", at = port, user = "postgres") =>
+  guest.run(
+    `cd /tmp; runuser -u postgres -- env PGUSER=${user} psql -XqAt -v ON_ERROR_STOP=1 -p ${at} -d ${database} -c ${quote(statement)}`,
+  );
+/** When a cluster was started, and when it last read its configuration. */
+const moments = (at: number) => sql("select pg_postmaster_start_time(), pg_conf_load_time()", "postgres", at);
+const started = (at: number) => sql("select pg_postmaster_start_time()", "postgres", at);
+const databasesOf = (at: number) => sql("select datname from pg_database order by 1", "postgres", at);
+const settingsFile = "/etc/postgresql/15/ours/conf.d/mlflow-vps.conf";
+const accessFile = "/etc/postgresql/15/ours/pg_hba.conf";
+
+beforeAll(async () => {
+  await guest.up("--suite", "trixie");
+  await guest.run(`
+    mirror=$(awk '$1 == "deb" { print $2; exit }' /etc/apt/sources.list)
+    echo "deb $mirror bookworm main" >/etc/apt/sources.list.d/bookworm.list
+    export DEBIAN_FRONTEND=noninteractive
+    apt-get update -qq
+    apt-get install -qq --no-install-recommends postgresql-17 >/dev/null
+    apt-get install -qq --no-install-recommends postgresql-15 >/dev/null
+    pg_createcluster 15 ours --port ${port} >/dev/null
+    sed -i "s/^#listen_addresses.*/listen_addresses = '*'/; s/^#wal_level.*/wal_level = logical/" /etc/postgresql/1*/*/postgresql.conf
+    systemctl start postgresql@15-ours
+    printf '%s\\n' PGHOST=192.0.2.1 PGPORT=5432 PGUSER=nobody PGDATABASE=shop PGSERVICE=elsewhere PGCLUSTER=17/main \\
+      'PGOPTIONS=-c search_path=nowhere' PGSSLMODE=verify-full >>/etc/environment
+    echo '* * 17 main shop' >>/etc/postgresql-common/user_clusters
+    echo '17 main shop' >/var/lib/postgresql/.postgresqlrc
+    echo '\\echo said by psqlrc' >/var/lib/postgresql/.psqlrc
+    chown postgres: /var/lib/postgresql/.p*rc`);
+  await sql("create database shop", "postgres", 5432);
+});
+afterAll(() => guest.down());
+
+describe("a second cluster of another version", () => {
+  it("is neither told nor restarted, though the login's environment names it, and ours is", async () => {
+    const theirs = await moments(5432);
+    const ours = await started(port);
+    const { code, output } = await step("apply");
+    expect(output).toBe(
+      [
+        "database: restarting PostgreSQL, so that it listens on localhost only",
+        "database: making role mlflow",
+        "database: making database mlflow",
+        "database: done",
+      ].join("\n"),
+    );
+    expect(code).toBe(0);
+    expect(await moments(5432)).toBe(theirs);
+    expect(await started(port)).not.toBe(ours);
+    expect(await databasesOf(5432)).toBe("postgres\nshop\ntemplate0\ntemplate1");
+    expect(await databasesOf(port)).toBe("mlflow\npostgres\ntemplate0\ntemplate1");
+    expect(await sql("show listen_addresses")).toBe("localhost");
+    expect(await step("check")).toEqual({ code: 0, output: "" });
+  });
+
+  it("stays as it is when ours is started again", async () => {
+    await guest.run("systemctl disable --now postgresql 2>/dev/null; systemctl start postgresql@17-main");
+    const theirs = await moments(5432);
+    expect((await step("check")).output).toBe(`PostgreSQL does not answer on port ${port}`);
+    expect(await step("apply")).toEqual({ code: 0, output: "database: done" });
+    expect(await moments(5432)).toBe(theirs);
+    expect(await guest.run("systemctl is-enabled postgresql@15-ours")).toBe("enabled");
+  });
+
+  it("lends no program to a dump or a restore of ours", async () => {
+    const { output } = await step(
+      "check",
+      'check() { dump_database mlflow | as_postgres pg_restore --port "$database_port" --list | grep "pg_dump version"; }',
+    );
+    expect(output).toMatch(/^; +Dumped by pg_dump version: 15\./);
+  });
+});
+
+describe("a copy for a rehearsal", () => {
+  it("has everything, whoever owns it: extensions, functions, event triggers, large objects, publications", async () => {
+    await sql(
+      `create role other; create role reader; grant create on schema public to other;
+      create extension pg_stat_statements; create extension pgcrypto schema public;
+      create schema theirs authorization other;
+      create table theirs.notes (id serial primary key, text text); insert into theirs.notes (text) values ('one');
+      alter table theirs.notes owner to other;
+      create table runs (id int primary key, name text); insert into runs values (1, 'a'); alter table runs owner to mlflow;
+      create view theirs.seen as select * from runs; alter view theirs.seen owner to other;
+      create function logs() returns event_trigger language plpgsql as 'begin raise log ''ddl''; end';
+      create event trigger watch on ddl_command_end execute function logs();
+      create function count_runs() returns bigint language plpgsql security definer as 'begin return (select count(*) from runs); end';
+      alter function count_runs owner to other;
+      alter default privileges for role mlflow in schema public grant select on tables to reader;
+      alter default privileges for role postgres grant select on tables to reader;
+      grant select on runs to reader, other;
+      create publication everybody for all tables;
+      create subscription theirs connection 'dbname=nowhere' publication p with (connect = false, slot_name = 'theirs');`,
+      "mlflow",
+    );
+    await sql("select lo_from_bytea(4711, 'large')", "mlflow");
+    const { code, output } = await step(
+      "check",
+      `check() {
+        make_scratch "$role"
+        copy_to_scratch "$database"
+        as_postgres pg_dump --port "$database_port" "$scratch_database" >/run/copy.sql
+        sql "$scratch_database" <<<"set role mlflow; set search_path = public;
+          alter table runs add column added int; create table more (id int); select count_runs();"
+        exit_command_now
+      }`,
+    );
+    expect({ code, output }).toEqual({ code: 0, output: "1" });
+    const plain = (dump: string) =>
+      dump.split("\n").filter((line) => !/restrict|^--|^$|SUBSCRIPTION|slot_name/.test(line));
+    const live = await guest.run(
+      `cd /tmp; runuser -u postgres -- pg_dump -p ${port} --no-subscriptions mlflow`,
+    );
+    expect(plain(await guest.run("cat /run/copy.sql"))).toEqual(plain(live));
+    expect(await databasesOf(port)).not.toContain("rehearsal");
+  });
+});
+
+describe("the password", () => {
+  it("that PostgreSQL does not take is not in the file either, and its own error is shown", async () => {
+    await guest.start(
+      `cd /tmp; runuser -u postgres -- psql -p ${port} -c "begin; alter role mlflow connection limit 9; select pg_sleep(60)"`,
+    );
+    await guest.run(
+      `cd /tmp; until runuser -u postgres -- psql -XAt -p ${port} -c "select 1 from pg_stat_activity where query like '%pg_sleep(60)%' and pid <> pg_backend_pid()" | grep -q 1; do :; done`,
+    );
+    const { code, output } = await step("apply", "apply() { set_password; }", { password: "second" });
+    expect(code).toBe(1);
+    expect(output).toMatch(
+      /^database: FAILED: PostgreSQL did not take the new password of role mlflow, the old one holds: ERROR: {2}canceling statement due to lock timeout\n/,
+    );
+    await sql(
+      "select pg_terminate_backend(pid) from pg_stat_activity where query like '%pg_sleep(60)%' and pid <> pg_backend_pid()",
+    );
+    expect(await step("check")).toEqual({ code: 0, output: "" });
+    expect(await guest.run("ls /run/mlflow-vps /etc/mlflow-vps | sort -u | paste -sd ' '")).not.toMatch(
+      /password|new/,
+    );
+  });
+
+  it("changes in file and role at once", async () => {
+    expect(await step("apply", "", { password: "second" })).toEqual({ code: 0, output: "database: done" });
+    expect((await step("check")).output).toBe("/etc/mlflow-vps/pgpass does not hold the password");
+    expect(await step("check", "", { password: "second" })).toEqual({ code: 0, output: "" });
+    await step("apply");
+  });
+
+  it("is not blamed where PostgreSQL refuses for another reason", async () => {
+    await sql("alter role mlflow connection limit 0");
+    expect((await step("check")).output).toMatch(
+      /^role mlflow can not log in with its password: .*FATAL: {2}too many connections for role "mlflow"$/,
+    );
+    await sql("alter role mlflow connection limit -1");
+  });
+});
+
+describe("databases of others in our cluster", () => {
+  it("keep their addresses: ours are taken out, and nothing is restarted", async () => {
+    await sql("create database theirs");
+    const before = await started(port);
+    expect((await step("check")).output).toBe(
+      `${settingsFile} sets listen_addresses for databases of others too (theirs)`,
+    );
+    const { code, output } = await step("apply");
+    expect(code).toBe(0);
+    expect(output).toContain("listen_addresses is what their own files say");
+    expect(await started(port)).toBe(before);
+    await guest.run("systemctl restart postgresql@15-ours");
+    expect(await sql("show listen_addresses")).toBe("*");
+    expect(await step("check")).toEqual({ code: 0, output: "" });
+    const away = await guest.run(
+      `PGPASSWORD=first psql -h ${guest.address} -p ${port} -U mlflow -d mlflow -c 'select 1' 2>&1 || true`,
+    );
+    expect(away).toContain("pg_hba.conf rejects connection");
+  });
+
+  it("stay, with their lines of pg_hba.conf, when ours are deleted", async () => {
+    await guest.run(`echo 'host theirs all 192.0.2.0/24 scram-sha-256' >>${accessFile}`);
+    await sql("drop subscription if exists theirs", "mlflow").catch(() => undefined);
+    await sql(
+      "alter subscription theirs disable; alter subscription theirs set (slot_name = none); drop subscription theirs",
+      "mlflow",
+    );
+    await sql("create table kept (); alter table kept owner to mlflow", "theirs");
+    const refused = await step("remove", "", { deleteData: true });
+    expect(refused.code).toBe(1);
+    expect(refused.output).toContain("role mlflow owns or may use something in database theirs");
+    expect(await databasesOf(port)).toContain("mlflow");
+    await sql("reassign owned by mlflow to postgres", "theirs");
+    expect(await step("remove", "", { deleteData: true })).toEqual({
+      code: 0,
+      output: "database: deleted database mlflow and its role, as data.deleteOnDestroy says",
+    });
+    expect(await databasesOf(port)).toBe("postgres\ntemplate0\ntemplate1\ntheirs");
+    expect(await guest.run(`grep -c mlflow ${accessFile} || true; tail -n 1 ${accessFile}`)).toBe(
+      "0\nhost theirs all 192.0.2.0/24 scram-sha-256",
+    );
+    expect(await guest.run("ls -d /etc/mlflow-vps || true")).toBe("");
+  });
+});

@@ -1,0 +1,376 @@
+import { spawn } from "node:child_process";
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
+import { tmpdir } from "node:os";
+import { join, resolve } from "node:path";
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { renderScript } from "../../components/step/script";
+
+/** The database step's functions, run in bash; what is asked of the host is answered by the test. */
+const body = readFileSync(resolve(__dirname, "../../components/database/database.sh"), "utf8");
+
+let root: string;
+let directory: string;
+let count = 0;
+beforeAll(() => {
+  root = mkdtempSync(join(tmpdir(), "mlflow-vps-database-"));
+});
+afterAll(() => rmSync(root, { recursive: true }));
+beforeEach(() => {
+  count += 1;
+  directory = join(root, String(count));
+  for (const name of ["bin", "run", "log", "state", "dumps"]) {
+    mkdirSync(join(directory, name), { recursive: true });
+  }
+});
+
+const at = (name: string) => join(directory, name);
+const passwordFile = () => at("state/pgpass");
+
+/** Runs these lines of bash, which may take the place of the step's functions and of the host's commands. */
+function run(
+  lines: string,
+  {
+    env = {},
+    action = "apply",
+    deleteData = false,
+  }: { env?: object; action?: string; deleteData?: boolean } = {},
+): Promise<{ code: number | null; stdout: string; stderr: string }> {
+  const values = {
+    stack: "mlflow-vps/unit",
+    database: "mlflow",
+    role: "mlflow",
+    databasePort: 5433,
+    account: "mlflow",
+    passwordFile: passwordFile(),
+    deleteData,
+    password: "secret",
+    passwordLine: "127.0.0.1:5433:mlflow:mlflow:secret",
+    here: directory,
+  };
+  let script = renderScript("database", values, `${body}\nchown() { :; }\nclaim_host() { :; }\n${lines}`);
+  for (const [from, to] of [
+    ["/run/mlflow-vps", at("run")],
+    ["/var/log/mlflow-vps", at("log")],
+    ["/etc/mlflow-vps", at("state")],
+    ["/var/backups/mlflow-vps", at("dumps")],
+    ["PATH=/usr/local/sbin", `PATH=${at("bin")}:/usr/local/sbin`],
+  ] as const) {
+    expect(script).toContain(from);
+    script = script.replaceAll(from, to);
+  }
+  return new Promise((done, failed) => {
+    const child = spawn("bash", ["-s", action], { cwd: directory, env: { ...process.env, ...env } });
+    let stdout = "";
+    let stderr = "";
+    child.stdout.on("data", (text) => {
+      stdout += text;
+    });
+    child.stderr.on("data", (text) => {
+      stderr += text;
+    });
+    child.on("error", failed);
+    child.on("close", (code) => done({ code, stdout, stderr }));
+    child.stdin.end(script);
+  });
+}
+
+/** What is done in place of the step, once. */
+const instead = (lines: string) => `check() { [[ -e $here/done ]] || problem 'to do'; }
+apply() {
+  ${lines}
+  touch "$here/done"
+}`;
+
+describe("pg_hba.conf", () => {
+  const theirs = "# theirs\nhost theirs all 192.0.2.0/24 md5\nlocal all all peer\n";
+  const write = (failure: string) =>
+    run(
+      `${failure}
+access_file() { echo "$here/pg_hba.conf"; }
+${instead(`write_access_file "$access_lines"$'\\n'`)}`,
+    );
+  beforeEach(() => writeFileSync(at("pg_hba.conf"), theirs));
+  const content = () => readFileSync(at("pg_hba.conf"), "utf8");
+
+  test("has our lines before those of others, once, however often it is written", async () => {
+    expect(await write("")).toMatchObject({ code: 0, stderr: "" });
+    const once = content();
+    expect(once).toMatch(/^local {2}mlflow,mlflow_vps_rehearsal {2}all {2}.*# mlflow-vps\n/);
+    expect(once.endsWith(`  # mlflow-vps\n${theirs}`)).toBe(true);
+    rmSync(at("done"));
+    await write("");
+    expect(content()).toBe(once);
+  });
+
+  test.each([
+    ["cannot be run", "sed() { return 127; }"],
+    ["ends after a part", "sed() { echo '# theirs'; return 4; }"],
+  ])("stays as it is when what reads it %s", async (_, failure) => {
+    const { code } = await write(failure);
+    expect(code).not.toBe(0);
+    expect(content()).toBe(theirs);
+    expect(readdirSync(directory)).not.toContain("done");
+  });
+
+  test("stays as it is when PostgreSQL does not say where it is", async () => {
+    const { code } = await run(`sql() { return 2; }\n${instead(`write_access_file "$access_lines"$'\\n'`)}`);
+    expect(code).not.toBe(0);
+    expect(content()).toBe(theirs);
+  });
+});
+
+describe("statements", () => {
+  test("are for this host's PostgreSQL, whatever the login's environment says", async () => {
+    writeFileSync(at("bin/runuser"), '#!/bin/sh\nshift 3\nexec "$@"\n', { mode: 0o755 });
+    writeFileSync(at("bin/psql"), '#!/bin/sh\nenv | grep ^PG\necho "$@"\ncat\n', { mode: 0o755 });
+    const elsewhere = {
+      PGHOST: "db.example.org",
+      PGPORT: "1",
+      PGCLUSTER: "17/main",
+      PGSERVICE: "x",
+      PGUSER: "y",
+    };
+    const { code, stdout } = await run(instead("sql postgres <<<'drop everything'"), { env: elsewhere });
+    expect(code).toBe(0);
+    expect(stdout.split("\n")).toEqual([
+      "PGOPTIONS=-c search_path=pg_catalog -c lock_timeout=10s",
+      "--no-psqlrc --no-password --quiet --tuples-only --no-align --port 5433 --set ON_ERROR_STOP=1 --dbname postgres",
+      "drop everything",
+      "database: done",
+      "",
+    ]);
+  });
+});
+
+describe("a new password", () => {
+  const old = "127.0.0.1:5433:mlflow:mlflow:old\n";
+  const set = (sql: string) => run(`sql() {\n${sql}\n}\n${instead("set_password")}`);
+  const left = () => [...readdirSync(at("run")), ...readdirSync(at("state"))].sort();
+  beforeEach(() => writeFileSync(passwordFile(), old));
+
+  test("is in the file once PostgreSQL has taken it, and before anybody sees it", async () => {
+    const { code, stderr } = await set(`while read -r line; do
+      echo "$line / $(<"$password_file")" >>"$here/trace"
+      [[ $line != *ready* ]] || echo ready
+    done`);
+    expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
+    const trace = readFileSync(at("trace"), "utf8").split("\n");
+    expect(trace[1]).toBe(`begin; / ${old.trim()}`);
+    expect(trace[2]).toMatch(
+      /^alter role "mlflow" password 'SCRAM-SHA-256\$4096:[\w+/=]+\$[\w+/=]+:[\w+/=]+'; \/ .*:old$/,
+    );
+    expect(trace[3]).toBe(`select 'ready'; / ${old.trim()}`);
+    expect(trace.slice(4)).toEqual(["commit; / 127.0.0.1:5433:mlflow:mlflow:secret", ""]);
+    expect(left()).toEqual(["database.lock", "pgpass"]);
+  });
+
+  test.each([
+    [
+      "ends at once",
+      "echo 'FATAL:  sorry, too many clients already' >&2; return 2",
+      "too many clients already",
+    ],
+    [
+      "refuses it",
+      "read -r _; echo 'ERROR:  canceling statement due to lock timeout'; return 3",
+      "lock timeout",
+    ],
+  ])(
+    "that PostgreSQL does not take, because it %s, is not in the file, and the cause is named",
+    async (_, sql, cause) => {
+      const { code, stderr } = await set(sql);
+      expect(code).toBe(1);
+      expect(stderr).toMatch(
+        /^database: FAILED: PostgreSQL did not take the new password of role mlflow, the old one holds: (FATAL|ERROR): /,
+      );
+      expect(stderr).toContain(cause);
+      expect(stderr).not.toContain("unbound variable");
+      expect(readFileSync(passwordFile(), "utf8")).toBe(old);
+      expect(left()).toEqual(["database.lock", "pgpass"]);
+    },
+  );
+
+  test("is not waited for without an end", async () => {
+    const { code, stderr } = await run(
+      `eval "$(declare -f set_password | sed 's/wait_until 30/wait_until 1/')"
+sql() { sleep 5; }\n${instead("set_password")}`,
+    );
+    expect(code).toBe(1);
+    expect(stderr).toContain("PostgreSQL did not take the new password of role mlflow in 30 s\n");
+    expect(readFileSync(passwordFile(), "utf8")).toBe(old);
+  });
+
+  test("that PostgreSQL cannot confirm is a failure", async () => {
+    const { code, stderr } = await set(
+      "head -n 4 >/dev/null; echo ready; cat >/dev/null; echo 'FATAL:  gone'; return 2",
+    );
+    expect(code).toBe(1);
+    expect(stderr).toContain("FATAL:  gone. Run again");
+  });
+
+  test("needs no other setting of PostgreSQL: it gets the verifier", () => {
+    expect(body).not.toContain("password_encryption");
+  });
+});
+
+describe("a login that is refused", () => {
+  test.each([
+    'connection to server at "127.0.0.1", port 5433 failed: FATAL:  password authentication failed for user "mlflow"',
+    'connection to server at "127.0.0.1", port 5433 failed: Connection refused',
+  ])("shows what PostgreSQL says: %s", async (cause) => {
+    writeFileSync(at("bin/psql"), `#!/bin/sh\necho 'psql: error: ${cause}' >&2\nexit 2\n`, { mode: 0o755 });
+    const { stdout } = await run(instead("login_refusal"));
+    expect(stdout).toBe(`psql: error: ${cause}\ndatabase: done\n`);
+  });
+});
+
+describe("our cluster", () => {
+  const clusters = (...rows: string[]) =>
+    `pg_lsclusters() { printf '%s\\n' ${rows.map((row) => `'${row} postgres /data /log'`).join(" ")}; }`;
+
+  test.each([
+    ["the one with the port", ["15 main 5432 online", "17 main 5433 online"], "postgresql@17-main.service"],
+    [
+      "of two with the port the one that runs",
+      ["14 main 5433 online,recovery", "17 main 5433 down"],
+      "postgresql@14-main.service",
+    ],
+    ["none", ["15 main 5432 online"], ""],
+  ])("is %s", async (_, rows, unit) => {
+    const { stdout } = await run(`${clusters(...rows)}\n${instead("cluster_unit")}`);
+    expect(stdout).toBe(`${unit}\ndatabase: done\n`);
+  });
+
+  test("is the only one that is started", async () => {
+    const { code, stdout } = await run(`${clusters("15 main 5432 down", "17 main 5433 down")}
+pg_isready() { [[ -e $here/started ]] || return 2; }
+systemctl() { echo "$*" >>"$here/started"; }
+${instead("start_database")}`);
+    expect({ code, stdout }).toEqual({ code: 0, stdout: "database: done\n" });
+    expect(readFileSync(at("started"), "utf8")).toBe("enable --now postgresql@17-main.service\n");
+  });
+
+  /** Answers of PostgreSQL that listens everywhere. */
+  const listening = (others: string) => `${clusters("15 main 5432 online", "17 main 5433 online")}
+neighbours() { ${others}; }
+settings_file() { echo "$here/settings.conf"; }
+sql() { case $(cat) in 'show listen_addresses') echo '*' ;; *) echo "$here/settings.conf" ;; esac; }
+systemctl() { echo "$*" >>"$here/restarted"; }
+${instead("write_settings_file; listen_locally")}`;
+  const restarted = () => (existsSync(at("restarted")) ? readFileSync(at("restarted"), "utf8") : "");
+
+  test("is restarted, alone, where it listens on more than localhost and holds nothing of others", async () => {
+    expect(await run(listening("true"))).toMatchObject({ code: 0 });
+    expect(readFileSync(at("settings.conf"), "utf8")).toMatch(/\nlisten_addresses = 'localhost'\n$/);
+    expect(restarted()).toBe("restart postgresql@17-main.service\n");
+  });
+
+  test("is neither restarted nor told where to listen where it holds databases of others", async () => {
+    writeFileSync(at("settings.conf"), "of the version before\n");
+    const { code, stdout } = await run(listening("printf 'shop\\nwiki\\n'"));
+    expect(code).toBe(0);
+    expect(stdout).toContain("PostgreSQL holds databases of others too (shop, wiki)");
+    expect(existsSync(at("settings.conf"))).toBe(false);
+    expect(restarted()).toBe("");
+  });
+
+  test("is left alone when it does not say what it holds", async () => {
+    expect((await run(listening("return 2"))).code).not.toBe(0);
+    expect(existsSync(at("settings.conf"))).toBe(false);
+    expect(restarted()).toBe("");
+  });
+});
+
+describe("a removal", () => {
+  const removal = (more: string, deleteData = false) =>
+    run(
+      `pg_lsclusters() { :; }
+database_answers() { echo yes; }
+access_file() { echo "$here/pg_hba.conf"; }
+settings_file() { echo "$here/settings.conf"; }
+load_settings() { :; }
+release_host() { :; }
+demand_own_host() { :; }
+sql() {
+  local statement
+  statement=$(cat)
+  printf '%s\\n' "$statement" >>"$here/trace"
+  ${more}
+}`,
+      { action: "remove", deleteData },
+    );
+  const drops = () => readFileSync(at("trace"), "utf8").match(/^drop.*|^alter.*/gm) ?? [];
+  beforeEach(() => {
+    writeFileSync(passwordFile(), "x");
+    writeFileSync(at("settings.conf"), "x");
+    writeFileSync(at("pg_hba.conf"), "host mlflow all 0.0.0.0/0 reject  # mlflow-vps\nlocal all all peer\n");
+  });
+
+  test("takes away what is ours and keeps the data", async () => {
+    const { code, stdout } = await removal("[[ $statement != 'select 1'* ]] || echo 1");
+    expect({ code, stdout }).toMatchObject({
+      code: 0,
+      stdout:
+        "database: kept: database mlflow in PostgreSQL on port 5433 (its role mlflow can not log in any more)\n",
+    });
+    expect(drops()).toEqual(['alter role "mlflow" nologin password null']);
+    expect(readFileSync(at("pg_hba.conf"), "utf8")).toBe("local all all peer\n");
+    expect([existsSync(passwordFile()), existsSync(at("settings.conf"))]).toEqual([false, false]);
+  });
+
+  test("deletes nothing when the role owns something elsewhere", async () => {
+    const { code, stderr } = await removal(
+      "[[ $statement != *pg_shdepend* ]] || echo 'database theirs'",
+      true,
+    );
+    expect(code).toBe(1);
+    expect(stderr).toMatch(
+      /role mlflow owns or may use something in database theirs, .* Nothing was deleted/,
+    );
+    expect(drops()).toEqual([]);
+    expect(existsSync(passwordFile())).toBe(true);
+  });
+
+  test("deletes nothing when PostgreSQL gives no answer", async () => {
+    const { code } = await removal("return 2", true);
+    expect(code).not.toBe(0);
+    expect(drops()).toEqual([]);
+    expect(existsSync(passwordFile())).toBe(true);
+  });
+});
+
+describe("a dump", () => {
+  test("that fails is not there, and says why", async () => {
+    rmSync(at("log"), { recursive: true });
+    const { code, stderr } = await run(
+      `dump_database() { echo half; echo 'pg_dump: error: no space' >&2; return 1; }\n${instead("keep_dump mlflow 3.17.2")}`,
+    );
+    expect(code).toBe(1);
+    expect(stderr).toMatch(
+      /FAILED: the database could not be dumped, so it was left as it is: .*pg_dump: error: no space/s,
+    );
+    expect(readdirSync(at("dumps"))).toEqual([]);
+  });
+
+  test("takes the place of one before the same change, and of no other", async () => {
+    const others = [
+      "mlflow-20260101T000000Z-before-adoption.dump",
+      "mlflow-20260101T000000Z-before-3.16.1.dump",
+    ];
+    for (const name of [...others, "mlflow-20260101T000000Z-before-3.17.2.dump"]) {
+      writeFileSync(at(`dumps/${name}`), "");
+    }
+    await run(`dump_database() { echo all; }\n${instead("keep_dump mlflow 3.17.2")}`);
+    const now = readdirSync(at("dumps")).filter((name) => !others.includes(name));
+    expect(now).toEqual([expect.stringMatching(/^mlflow-2\d{7}T\d{6}Z-before-3\.17\.2\.dump$/)]);
+    expect(now).not.toContain("mlflow-20260101T000000Z-before-3.17.2.dump");
+  });
+});

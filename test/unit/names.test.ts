@@ -1,0 +1,21 @@
+import { expect, test } from "vitest";
+import { fullConfig, probeType, runProgram } from "./mocks";
+
+/** What bash says only when it comes there: a local variable cannot have the name of a value, which is readonly. */
+test("no function of a step has the name of another, or a variable with the name of a value", async () => {
+  const program = await runProgram({ ...fullConfig, "tls.mode": "acme" });
+  const clashes = program.ofType(probeType).flatMap(({ name, inputs }) => {
+    const script = String(inputs.script);
+    const names = (pattern: RegExp) => [...script.matchAll(pattern)].map(([, found = ""]) => found);
+    const values = new Set(names(/^(?:declare -r[aA]?|readonly) (\w+)=/gm));
+    const functions = names(/^(\w+)\(\) [{(]/gm);
+    const locals = names(/^ *local (?:-\w+ )?(.*)$/gm).flatMap((line) =>
+      [...line.matchAll(/(?:^| )(\w+)(?==| |$)/g)].map(([, found = ""]) => found),
+    );
+    return [
+      ...functions.filter((found, index) => functions.indexOf(found) < index),
+      ...locals.filter((found) => values.has(found)),
+    ].map((found) => `${name}: ${found}`);
+  });
+  expect(clashes).toEqual([]);
+});

@@ -1,0 +1,175 @@
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { beforeEach, describe, expect, test } from "vitest";
+import type { Action } from "../../components/step/script";
+import { directory, type Ended, runStep } from "./hostScript";
+
+/** The step with a dpkg that knows what is in the file "installed", and an apt-get that puts it there. */
+const file = (name: string) => join(directory, name);
+const read = (name: string) => (existsSync(file(name)) ? readFileSync(file(name), "utf8") : "");
+const log = () => read("log/tiny.log");
+
+const stubs = `
+  dpkg-query() {
+    local package code=0
+    for package in "\${@:3}"; do
+      command grep "^$package " "$home/installed" || { echo "dpkg-query: no packages found matching $package" >&2; code=1; }
+    done
+    return "$code"
+  }
+  called() { echo "$*" >>"$home/commands"; }
+  installs() { printf '%s installed\\n' curl nginx >"$home/installed"; }
+  apt-get() {
+    local action
+    for action in update install; do [[ " $* " != *" $action "* ]] || break; done
+    called "apt-get $action"
+    if [[ $action == install ]]; then echo 'Setting up'; installs; fi
+  }
+  dpkg() { called "dpkg $1"; }
+  lists_are_fresh() { echo yes; }
+  sleep() { called sleep; }`;
+const packages = (action: Action, lines = ""): Promise<Ended> =>
+  runStep("packages", action, { packages: ["curl", "nginx"], home: directory }, `${stubs}\n${lines}`);
+
+/** A program that at its first calls prints a text and fails. */
+const failing = (program: string, text: string, code: number, times = 1, action = "") => `
+  eval "working_$(declare -f ${program})"
+  ${program}() {
+    if [[ " $* " == *" ${action} "* || -z '${action}' ]] && [[ $(content_of "$home/failed" | wc -l) -lt ${times} ]]; then
+      called "${program} fails"
+      echo >>"$home/failed"
+      printf '%s\\n' ${JSON.stringify(text)}
+      return ${code}
+    fi
+    working_${program} "$@"
+  }`;
+
+const aptLock =
+  "E: Could not get lock /var/lib/dpkg/lock-frontend. It is held by process 4711 (unattended-upgr)\nE: Unable to acquire the dpkg frontend lock (/var/lib/dpkg/lock-frontend), is another process using it?";
+const dpkgLock =
+  "dpkg: error: dpkg frontend lock was locked by another process with pid 4711\nNote: removing the lock file is always wrong.";
+const interrupted =
+  "E: dpkg was interrupted, you must manually run 'dpkg --configure -a' to correct the problem. ";
+
+beforeEach(() => {
+  mkdirSync(directory, { recursive: true });
+  writeFileSync(file("installed"), "curl installed\nnginx half-configured\n");
+});
+
+describe("the check of the packages", () => {
+  test("names what is not installed, or only in part", async () => {
+    expect(await packages("check")).toEqual({
+      code: 0,
+      stdout: "package nginx is not installed\n",
+      stderr: "",
+    });
+    writeFileSync(file("installed"), "");
+    expect((await packages("check")).stdout).toBe(
+      "package curl is not installed\npackage nginx is not installed\n",
+    );
+  });
+
+  test("is no answer when dpkg gives none", async () => {
+    const broken = "dpkg-query() { echo 'dpkg-query: error: parsing file' >&2; return 2; }";
+    for (const action of ["check", "apply"] as const) {
+      const { code, stdout, stderr } = await packages(action, broken);
+      expect({ code, stdout }).toEqual({ code: 1, stdout: "" });
+      expect(stderr).toContain("dpkg-query exited 2: dpkg-query: error: parsing file");
+    }
+    expect(read("commands")).toBe("");
+  });
+});
+
+describe("packages are installed", () => {
+  test("with one call of apt, and what it says is in the log", async () => {
+    expect(await packages("apply")).toEqual({
+      code: 0,
+      stdout: "tiny: installing nginx\ntiny: done\n",
+      stderr: "",
+    });
+    expect(read("commands")).toBe("apt-get install\n");
+    expect(log()).toBe("Setting up\n");
+  });
+
+  test("after a lock of apt is free, and who holds it is said once", async () => {
+    expect(await packages("apply", failing("apt-get", aptLock, 100, 2))).toEqual({
+      code: 0,
+      stdout:
+        "tiny: installing nginx\ntiny: waiting for apt: process 4711 (unattended-upgr) holds /var/lib/dpkg/lock-frontend\ntiny: done\n",
+      stderr: "",
+    });
+    expect(read("commands")).toBe("apt-get fails\nsleep\napt-get fails\nsleep\napt-get install\n");
+  });
+
+  test("after an interrupted installation, which waits for dpkg's lock as well", async () => {
+    const { code, stdout } = await packages(
+      "apply",
+      `${failing("dpkg", dpkgLock, 2)}
+       apt-get() { if [[ -e $home/configured ]]; then called "apt-get ok"; installs; else echo "${interrupted}"; return 100; fi; }
+       eval "locked_$(declare -f dpkg)"
+       dpkg() { locked_dpkg "$@" || return; : >"$home/configured"; }`,
+    );
+    expect({ code, stdout }).toEqual({
+      code: 0,
+      stdout:
+        "tiny: installing nginx\ntiny: once more, with fresh package lists\n" +
+        "tiny: waiting for apt: process 4711 holds the dpkg frontend lock\ntiny: done\n",
+    });
+    expect(read("commands")).toBe("dpkg fails\nsleep\ndpkg --configure\napt-get ok\napt-get ok\n");
+  });
+
+  test.each([
+    [
+      "apt",
+      failing("apt-get", aptLock, 100, 999),
+      /process 4711 \(unattended-upgr\) holds \/var\/lib\/dpkg\/lock-frontend/,
+    ],
+    [
+      "dpkg",
+      `${failing("dpkg", dpkgLock, 2, 999)}\napt-get() { echo "${interrupted}"; return 100; }`,
+      /process 4711 holds the dpkg frontend lock/,
+    ],
+  ])(
+    "or not, when another program holds the lock of %s for more than 10 minutes; nobody is told to end it",
+    async (_, lines, holder) => {
+      const { code, stderr } = await packages("apply", `${lines}\nsleep() { SECONDS=$((SECONDS + 300)); }`);
+      expect(code).toBe(1);
+      expect(stderr).toMatch(/^tiny: FAILED: waited 10 minutes for apt: /);
+      expect(stderr).toMatch(holder);
+      expect(stderr).toContain("run again when it has ended");
+      expect(stderr).not.toMatch(/end it|kill/);
+    },
+  );
+
+  test("or the true error is shown, without a guess", async () => {
+    const { code, stderr } = await packages(
+      "apply",
+      failing("apt-get", "E: Unable to locate package nginx", 100, 999, "install"),
+    );
+    expect(code).toBe(1);
+    expect(stderr).toBe(
+      `tiny: FAILED: installing nginx. Last lines of ${file("log/tiny.log")} on the host:\n` +
+        "E: Unable to locate package nginx\nE: Unable to locate package nginx\n",
+    );
+    // The first of the two is from before the lists were fetched.
+    expect(read("commands")).toBe("apt-get fails\ndpkg --configure\napt-get update\napt-get fails\n");
+  });
+
+  test.each([
+    ["update", "fetching the package lists"],
+    ["install", "installing nginx"],
+  ])("or the failure of apt-get %s is one", async (action, what) => {
+    const { code, stderr } = await packages(
+      "apply",
+      `lists_are_fresh() { :; }\n${failing("apt-get", "E: broken", 100, 999, action)}`,
+    );
+    expect(code).toBe(1);
+    expect(stderr).toContain(`tiny: FAILED: ${what}. Last lines of`);
+    expect(stderr).toContain("E: broken");
+  });
+
+  test("and what apt said before the run was killed is in the log", async () => {
+    await packages("apply", "apt-get() { echo 'Unpacking nginx'; kill -KILL \"$$\"; }");
+    expect(log()).toBe("Unpacking nginx\n");
+  });
+});

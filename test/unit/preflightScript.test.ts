@@ -1,0 +1,142 @@
+import { mkdirSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { describe, expect, test } from "vitest";
+import { quote } from "../../components/step/script";
+import { bash, bodyOf, directory, type Ended, render, runStep } from "./hostScript";
+
+/** The step on a host that is fit but for what a test says; it finds itself without privileges, and a sudo is there. */
+const stubs = `
+  check_system() { :; }
+  check_sudo() { :; }
+  handmade_servers() { :; }
+  as_root() { printf 'Avail\\n9999999\\n'; }`;
+const freePorts = "unit_on() { :; }";
+const values = () => ({
+  privileged: false,
+  systems: ["debian-12"],
+  memoryNeeded: 1,
+  roomNeeded: 2500,
+  roomRunning: 500,
+  release: join(directory, "release"),
+  artifacts: join(directory, "artifacts"),
+  proxyPort: 443,
+  httpPort: 80,
+  servicePort: 5000,
+  databasePort: 5432,
+});
+const preflight = (lines = freePorts): Promise<Ended> =>
+  runStep("preflight", "check", values(), `${stubs}\n${lines}`);
+const fit = { code: 0, stdout: "", stderr: "" };
+
+test("a host that is fit has no lines", async () => {
+  expect(await preflight()).toEqual(fit);
+});
+
+describe("a port", () => {
+  const onPort = (unit: string) => `unit_on() { [[ $1 != 5000 ]] || echo ${unit}; }`;
+
+  test("that another program has is named with it", async () => {
+    expect((await preflight(onPort("grafana.service"))).stdout).toBe(
+      "port 5000 is taken by grafana.service; stop that or set service.port to a free port\n",
+    );
+  });
+
+  test("of ours is free", async () => {
+    expect(await preflight(onPort("mlflow@5000.service"))).toEqual(fit);
+  });
+
+  test("of a server that is taken over is free, however many others there are", async () => {
+    const servers = (first: string) =>
+      `${onPort("tracking.service")}\nhandmade_servers() { echo ${first}; seq -f 'other%g.service' 20000; }`;
+    expect(await preflight(servers("tracking.service"))).toEqual(fit);
+    expect((await preflight(servers("tracking"))).stdout).toContain("port 5000 is taken");
+  });
+
+  test.each(["unit_on", "handmade_servers"])("is not free because %s fails", async (question) => {
+    const { code, stdout } = await preflight(
+      `${onPort("tracking.service")}\n${question}() { echo tracking.service; return 1; }`,
+    );
+    expect(code).not.toBe(0);
+    expect(stdout).toBe("");
+  });
+
+  test.each([
+    ["nginx\n0::/system.slice/nginx.service\n", "nginx.service"],
+    ["python3\n0::/user.slice/user-0.slice/session-1.scope\n", "python3"],
+    ["x\n1:name=systemd:/system.slice/a.service\n0::/system.slice/a.service\n", "a.service"],
+    ["python3\n", "python3"],
+    ["", "an unknown program"],
+  ])("of a process that root sees as %j is taken by %s", async (found, holder) => {
+    const { stdout } = await preflight(`
+      check_room() { :; }
+      listener_inode() { [[ $1 != 5000 ]] || echo 77; }
+      as_root() { printf ${quote(found.replaceAll("\n", "\\n"))}; }`);
+    expect(stdout).toBe(`port 5000 is taken by ${holder}; stop that or set service.port to a free port\n`);
+  });
+
+  test("is not free because root cannot be asked", async () => {
+    const { code, stdout } = await preflight(`
+      check_room() { :; }
+      listener_inode() { echo 77; }
+      as_root() { return 1; }`);
+    expect(code).not.toBe(0);
+    expect(stdout).toBe("");
+  });
+});
+
+describe("room", () => {
+  test("is measured as root, and a lack of it is named", async () => {
+    const { stdout } = await preflight(`${freePorts}\nas_root() { printf 'Avail\\n%s\\n' $((400 * 1024)); }`);
+    expect(stdout).toBe(
+      "/opt has 400 MB free, the server needs 2500 MB; make room or take a larger disk\n" +
+        `${join(directory, "artifacts")} has 400 MB free, the server needs 500 MB; make room or take a larger disk\n`,
+    );
+  });
+
+  test.each([
+    ["sudo", "as_root() { echo 'sudo: a password is required' >&2; return 1; }"],
+    ["df", "as_root() { echo 'df: no such device' >&2; return 1; }"],
+  ])("is not there because %s fails", async (_, lines) => {
+    const { code, stdout, stderr } = await preflight(`${freePorts}\n${lines}`);
+    expect(code).not.toBe(0);
+    expect(stdout).toBe("");
+    expect(stderr).toContain(": ");
+  });
+});
+
+test.each([
+  [
+    "a password is required",
+    "echo 'sudo: a password is required' >&2; return 1",
+    /^deploy may not use sudo without a password; as root: echo 'deploy ALL=.*\(sudo says: sudo: a password is required\)$/,
+  ],
+  [
+    "it is not there",
+    "return 127",
+    /^sudo is not installed, and deploy is not root; as root: apt-get install sudo && echo 'deploy ALL=/,
+  ],
+])(
+  "a login that may not use sudo, for %s, is told how, and looks at nothing as root",
+  async (_, sudo, line) => {
+    const { code, stdout } = await bash(
+      render(
+        values(),
+        `${bodyOf("preflight")}\ncheck_system() { :; }\nid() { echo deploy; }\nsudo() { ${sudo}; }`,
+      ).replaceAll("EUID", "LOGIN"),
+      ["check"],
+      { LOGIN: "1000" },
+    );
+    expect(code).toBe(0);
+    expect(stdout.trimEnd()).toMatch(line);
+  },
+);
+
+test("a host of another stack is named with it, before anything is changed", async () => {
+  mkdirSync(join(directory, "state"));
+  writeFileSync(join(directory, "state/owner"), "mlflow-vps/production\n");
+  const { code, stdout } = await preflight();
+  expect(code).toBe(0);
+  expect(stdout).toMatch(
+    /^this host belongs to the stack mlflow-vps\/production, and this is mlflow-vps\/test; /,
+  );
+});

@@ -1,0 +1,339 @@
+import {
+  existsSync,
+  lstatSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  rmSync,
+  symlinkSync,
+  utimesSync,
+  writeFileSync,
+} from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import type { Values } from "../../components/step/script";
+import { runFunctions } from "./stepFunctions";
+
+let directory: string;
+let usersFile: string;
+let values: Values;
+beforeEach(() => {
+  directory = mkdtempSync(join(tmpdir(), "mlflow-vps-proxy-"));
+  for (const name of ["etc/mlflow-vps", "etc/nginx/sites-available", "etc/nginx/sites-enabled"]) {
+    mkdirSync(join(directory, name), { recursive: true });
+  }
+  usersFile = join(directory, "etc/mlflow-vps/htpasswd");
+  values = {
+    users: { ada: "secret-of-ada", bob: "secret-of-bob", eve: "secret-of-eve" },
+    usersFile,
+    certificateFile: join(directory, "server.pem"),
+    site: "the new site",
+    uri: "https://mlflow.example.org",
+    port: 443,
+  };
+});
+afterEach(() => rmSync(directory, { recursive: true }));
+
+/** Owners are root's to give. */
+const anybody = "chown() { :; }\ncheck_access() { :; }\n";
+const run = (lines: string) => runFunctions("proxy/proxy.sh", values, anybody + lines, directory);
+/** Stands in for a command that fails at its n-th call; the calls are counted across subshells. */
+const failing = (command: string, nth: number) => `
+${command}() {
+  printf x >>"${directory}/calls"
+  if (($(stat -c %s "${directory}/calls") == ${nth})); then return 1; fi
+  command ${command} "$@"
+}
+`;
+
+describe("the users' file", () => {
+  const write = 'content=$(render_users)\nwrite_file "$users_file" root:www-data 0640 "$content"\n';
+  const read = () => readFileSync(usersFile, "utf8");
+
+  test("has a line for each user that only the password fits, and keeps a right one", async () => {
+    expect(await run(`${write}check_users`)).toEqual({ code: 0, stdout: "", stderr: "" });
+    const before = read();
+    expect(before.split("\n").map((line) => line.split(":")[0])).toEqual([
+      "# Managed by mlflow-vps",
+      "ada",
+      "bob",
+      "eve",
+      "",
+    ]);
+    await run(write);
+    expect(read()).toBe(before);
+  });
+
+  test.each([
+    ["openssl", 1],
+    ["openssl", 2],
+    ["openssl", 3],
+    ["openssl", 5],
+    ["base64", 1],
+    ["base64", 2],
+    ["sort", 1],
+  ])("stays whole when %s fails at call %i", async (command, nth) => {
+    const before = "ada:old\nbob:old\neve:old\n";
+    writeFileSync(usersFile, before);
+    const { code, stderr } = await run(failing(command, nth) + write);
+    expect(code).not.toBe(0);
+    expect(stderr).toContain("FAILED");
+    expect(read()).toBe(before);
+  });
+
+  test.each(["openssl", "base64", "tail", "tr"])(
+    "is not said to be wrong when %s fails: the check fails",
+    async (command) => {
+      await run(write);
+      const { code, stdout } = await run(`${failing(command, 1)}check_users`);
+      expect(code).not.toBe(0);
+      expect(stdout).toBe("");
+    },
+  );
+
+  test("that was changed is named line by line", async () => {
+    await run(write);
+    const [managed, ada, bob] = read().split("\n");
+    writeFileSync(
+      usersFile,
+      `${managed}\n${ada}\nbob:${ada?.split(":")[1]}\nbob:x\nmallory:{SSHA}!\n$(id):x`,
+    );
+    const { code, stdout } = await run("check_users");
+    expect(code).toBe(0);
+    expect(stdout.split("\n").sort()).toEqual([
+      "",
+      `${usersFile} names a user twice`,
+      "user $(id) may enter, but is not in the configuration",
+      "user bob has another password",
+      "user eve is missing",
+      "user mallory may enter, but is not in the configuration",
+    ]);
+    expect(bob).toMatch(/^bob:\{SSHA\}/);
+    expect(await run(`${write}check_users`)).toEqual({ code: 0, stdout: "", stderr: "" });
+  });
+});
+
+describe("the site", () => {
+  const available = () => join(directory, "etc/nginx/sites-available/mlflow-vps");
+  const link = () => join(directory, "etc/nginx/sites-enabled/mlflow-vps");
+  const page = () => join(directory, "etc/nginx/sites-enabled/default");
+  const nginx = (verdict: string) => `
+nginx() {
+  if [[ $1 == -v ]]; then echo "nginx version: nginx/1.22.1" >&2; return; fi
+  ${verdict}
+}
+`;
+  const takes = nginx("return 0");
+  const refuses = nginx('echo "unknown directive" >&2; return 1');
+  /** The distribution's page is on, and the site of before with an end that a command substitution would lose. */
+  const old = "the old site\n\n\n";
+  const prepare = () => {
+    const packaged = join(directory, "etc/nginx/sites-available/default");
+    writeFileSync(packaged, "welcome");
+    symlinkSync(packaged, page());
+    writeFileSync(available(), old);
+    utimesSync(available(), 1_000_000_000, 1_000_000_000);
+    symlinkSync("/elsewhere", link());
+  };
+  const dpkg = `
+dpkg-query() { printf ' %s %s\\n' /etc/nginx/sites-available/default 40be4e59b9a2a2b5dffb918c0e86b3d7; }
+md5sum() { echo "40be4e59b9a2a2b5dffb918c0e86b3d7  -"; }
+`;
+  const nothingLeft = () =>
+    ["etc/nginx", "etc/nginx/sites-available", "etc/nginx/sites-enabled"]
+      .flatMap((name) => readdirSync(join(directory, name)))
+      .sort();
+  const names = ["default", "default", "mlflow-vps", "mlflow-vps", "sites-available", "sites-enabled"];
+  const asBefore = () => {
+    expect(readFileSync(available(), "utf8")).toBe(old);
+    expect(lstatSync(available()).mtimeMs).toBe(1_000_000_000_000);
+    expect(readlinkSync(link())).toBe("/elsewhere");
+    expect(readlinkSync(page())).toMatch(/sites-available\/default$/);
+    expect(nothingLeft()).toEqual(names);
+  };
+  const asWanted = () => {
+    expect(readFileSync(available(), "utf8")).toBe("the new site\n");
+    expect(readlinkSync(link())).toBe(available());
+    expect(existsSync(page())).toBe(false);
+    expect(nothingLeft()).toEqual(names.slice(1));
+  };
+
+  test("takes its place, its link leads to it, and the distribution's page is off", async () => {
+    prepare();
+    expect(await run(`${dpkg}${takes}put_site`)).toEqual({ code: 0, stdout: "", stderr: "" });
+    asWanted();
+  });
+
+  test("that nginx refuses leaves all as it was, to the time of the file", async () => {
+    prepare();
+    const { code, stderr } = await run(`${dpkg}${refuses}put_site`);
+    expect(code).toBe(1);
+    expect(stderr).toContain(
+      "nginx refuses its configuration, the site is as it was before: unknown directive",
+    );
+    asBefore();
+  });
+
+  test("that nginx refuses on a bare host leaves nothing", async () => {
+    expect((await run(`${refuses}put_site`)).code).toBe(1);
+    expect(nothingLeft()).toEqual(["sites-available", "sites-enabled"]);
+  });
+
+  test("is as before when the run is ended while nginx looks", async () => {
+    prepare();
+    expect((await run(`${dpkg}${nginx('kill -TERM "$$"; sleep 1')}put_site`)).code).not.toBe(0);
+    asBefore();
+  });
+
+  test.each(["cp", "mv", "ln", "rm", "mktemp", "chmod", "dpkg-query"])(
+    "is whole, old or new, wherever %s fails, and the next run converges",
+    async (command) => {
+      prepare();
+      for (let nth = 1; nth <= 8; nth++) {
+        rmSync(join(directory, "calls"), { force: true });
+        const { code } = await run(
+          dpkg + takes + failing(command, nth).replace("command dpkg-query", "true") + "put_site",
+        );
+        if (code === 0) {
+          break;
+        }
+        const text = readFileSync(available(), "utf8");
+        expect([old, "the new site\n"]).toContain(text);
+      }
+      expect(await run(`${dpkg}${takes}put_site`)).toEqual({ code: 0, stdout: "", stderr: "" });
+      asWanted();
+    },
+  );
+
+  test.each(["cp", "mv", "ln", "rm", "touch", "nginx"])(
+    "that a killed run left half done at %s is named, put back, and put right",
+    async (command) => {
+      prepare();
+      for (let nth = 1; nth <= 9; nth++) {
+        rmSync(join(directory, "calls"), { force: true });
+        const kill = failing(command, nth).replace("return 1", "kill -KILL $$; sleep 0.2");
+        const stand = command === "nginx" ? kill.replace("command nginx", "true") : kill;
+        const { code } = await run(dpkg + takes + stand + "put_site");
+        if (code === 0) {
+          break;
+        }
+      }
+      const killed = existsSync(join(directory, "etc/nginx/mlflow-vps.before"));
+      const { stdout } = await run(`${dpkg}${takes}check_users() { :; }\ncheck_files`);
+      expect(stdout.includes(`a change of ${available()} was cut off`)).toBe(killed);
+      await run(`${dpkg}${takes}put_site`);
+      asWanted();
+    },
+  );
+
+  test("that nginx refuses does not stay when the run was killed: the next one puts back what was before", async () => {
+    prepare();
+    await run(`${dpkg}${nginx("kill -KILL $$; sleep 0.2")}put_site`);
+    expect(readFileSync(available(), "utf8")).toBe("the new site\n");
+    expect((await run(`${dpkg}${refuses}put_site`)).code).toBe(1);
+    asBefore();
+  });
+
+  test("of before comes back even when the run that undoes is killed too", async () => {
+    prepare();
+    await run(`${dpkg}${nginx("kill -KILL $$; sleep 0.2")}put_site`);
+    expect(readFileSync(available(), "utf8")).toBe("the new site\n");
+    for (let nth = 1; nth <= 9; nth++) {
+      rmSync(join(directory, "calls"), { force: true });
+      const kill = failing("mv", nth).replace("return 1", "kill -KILL $$; sleep 0.2");
+      await run(`${dpkg}${kill}restore_site`);
+    }
+    expect((await run("restore_site")).code).toBe(0);
+    asBefore();
+  });
+});
+
+describe("an answer of the server", () => {
+  test("that cannot be asked for fails the check", async () => {
+    const { code, stdout } = await run("curl() { return 127; }\ncheck_answers");
+    expect(code).not.toBe(0);
+    expect(stdout).toBe("");
+  });
+
+  test("that does not come is named", async () => {
+    const { code, stdout } = await run("curl() { printf 000; return 7; }\ncheck_answers");
+    expect(code).toBe(0);
+    expect(stdout).toContain("a request without a password is answered with 000, not with 401\n");
+  });
+});
+
+describe("a reload of nginx", () => {
+  const flag = () => join(directory, "run/mlflow-vps/drain");
+  const lock = () => join(directory, "run/mlflow-vps/reload");
+  const active = 'is_active() { echo yes; }\nsleep() { command sleep 0.05; }\nlogged() { shift; "$@"; }\n';
+  /** A master with these workers, and when each started relative to the reload. */
+  const workers = (list: string) => `
+unit_property() { echo 100; }
+nginx_workers() { echo ${list}; }
+command_line_of() { [[ $1 != 3 ]] || echo "nginx: worker process is shutting down"; }
+older_than() { [[ $1 != 1 ]] || echo yes; }
+`;
+
+  test.each([
+    ["workers that have read the files", "2 4", "yes\n"],
+    ["one that has not", "2 1", ""],
+    ["one that only finishes", "2 3", "yes\n"],
+    ["none", "", ""],
+  ])("with %s", async (_, list, answer) => {
+    expect(await run(`${workers(list)}nginx_has_read file`)).toEqual({ code: 0, stdout: answer, stderr: "" });
+  });
+
+  test("finds no workers where nginx is not running, and none of a master that has just ended", async () => {
+    expect(await run("unit_property() { echo 0; }\nnginx_has_read file")).toMatchObject({
+      code: 0,
+      stdout: "",
+    });
+    expect(await run("unit_property() { echo 7; }\nnginx_has_read file")).toMatchObject({
+      code: 0,
+      stdout: "",
+    });
+  });
+
+  test("cannot tell where systemd does not answer, or the kernel has no list of them", async () => {
+    expect((await run("systemctl() { return 1; }\nnginx_has_read file")).code).not.toBe(0);
+    mkdirSync(join(directory, "proc/7/task/7"), { recursive: true });
+    expect((await run("unit_property() { echo 7; }\nnginx_has_read file")).stderr).toContain("cannot read");
+  });
+
+  test("takes its flag away before it lets go of the lock, and never another's", async () => {
+    symlinkSync("/dev/null", join(directory, "etc/nginx/sites-enabled/mlflow-vps"));
+    const { code } = await run(`${active}${workers("2")}
+systemctl() { [[ -e $drain_file ]]; }
+reload_nginx
+[[ ! -e $drain_file ]]
+: >"$drain_file" # another's`);
+    expect(code).toBe(0);
+    expect(existsSync(flag())).toBe(true);
+  });
+
+  test.each([
+    ["fails", "systemctl() { return 1; }"],
+    ["is ended", 'systemctl() { kill -TERM "$$"; command sleep 1; }'],
+  ])("that %s takes its flag away", async (_, stub) => {
+    symlinkSync("/dev/null", join(directory, "etc/nginx/sites-enabled/mlflow-vps"));
+    expect((await run(`${active}${workers("2")}${stub}\nreload_nginx`)).code).not.toBe(0);
+    expect(existsSync(lock())).toBe(true);
+    expect(existsSync(flag())).toBe(false);
+  });
+
+  test("that was killed is named at once, and one in progress is not", async () => {
+    mkdirSync(join(directory, "run/mlflow-vps"), { recursive: true });
+    expect(await run("drain_flag_is_stale")).toEqual({ code: 0, stdout: "", stderr: "" });
+    writeFileSync(flag(), "");
+    expect(await run("drain_flag_is_stale")).toEqual({ code: 0, stdout: "yes\n", stderr: "" });
+    expect(await run('exec 8>"$reload_lock"; flock 8; drain_flag_is_stale')).toEqual({
+      code: 0,
+      stdout: "",
+      stderr: "",
+    });
+    expect((await run("flock() { return 66; }\ndrain_flag_is_stale")).code).not.toBe(0);
+  });
+});

@@ -1,0 +1,45 @@
+import { spawn } from "node:child_process";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { renderScript, type Values } from "../../components/step/script";
+
+export interface Ended {
+  readonly code: number | null;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+/** Runs bash with this on its input, as a host does; everything of the system that is named in it lies in the directory. */
+export function runBash(script: string, directory: string, args: readonly string[] = []): Promise<Ended> {
+  const moved = script.replaceAll(
+    /(?<![\w$}/])\/(etc\/(nginx|mlflow-vps|letsencrypt|systemd)|run\/mlflow-vps|var\/(log|backups)\/mlflow-vps|sys\/fs|proc\/(?!self|net))/g,
+    `${directory}$&`,
+  );
+  return new Promise((done, failed) => {
+    const child = spawn("bash", ["-s", ...args], { cwd: directory });
+    const ended = { stdout: "", stderr: "" };
+    for (const name of ["stdout", "stderr"] as const) {
+      child[name].setEncoding("utf8").on("data", (text: string) => {
+        ended[name] += text;
+      });
+    }
+    child.on("error", failed);
+    child.on("close", (code) => done({ code, ...ended }));
+    child.stdin.on("error", () => undefined); // a bash that gives up does not read on
+    child.stdin.end(moved);
+  });
+}
+
+/**
+ * Runs lines of bash with the functions of a step and of the library. Functions that the lines define stand in for the
+ * commands and functions of the same name.
+ */
+export function runFunctions(file: string, values: Values, lines: string, directory: string): Promise<Ended> {
+  const body = readFileSync(join(__dirname, "../../components", file), "utf8");
+  const script = renderScript("tiny", { stack: "project/test", ...values }, body);
+  const call = 'main "$@" </dev/null\n';
+  if (!script.endsWith(call)) {
+    throw new Error("a rendered script does not end with the call");
+  }
+  return runBash(`${script.slice(0, -call.length)}${lines}\n`, directory);
+}
