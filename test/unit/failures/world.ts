@@ -1,0 +1,316 @@
+import { spawn } from "node:child_process";
+import {
+  chmodSync,
+  existsSync,
+  lstatSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
+import type { Action } from "../../../components/step/script";
+import { fullConfig, probeType, runProgram } from "../mocks";
+
+/** Every external command that a step may use: a stub of that name, or the real one. Others fail the test. */
+const realCommands =
+  "awk base64 basename cat chmod cmp cp cut diff find flock grep head ln ls md5sum mkdir paste readlink " +
+  "mkfifo realpath rmdir sed sort tail tee test touch tr uniq wc env xargs sh bash runuser unshare";
+
+export interface Ended {
+  readonly code: number | null;
+  readonly stdout: string;
+  readonly stderr: string;
+  /** The calls of external commands, each once: phase, command and arguments. */
+  readonly calls: readonly string[];
+}
+
+/** A call that fails, before it does its work or after it. */
+export interface Failure {
+  readonly call: string;
+  readonly when: "before" | "after";
+}
+
+/** What a host is at a moment: by path, one line on kind, mode, owner and content. */
+export type State = ReadonlyMap<string, string>;
+
+/**
+ * A host as a directory tree: scripts run on it with their absolute paths moved into it, and with stubs in place of what
+ * only a real host has.
+ */
+export class World {
+  private readonly directory = mkdtempSync(
+    join(existsSync("/dev/shm") ? "/dev/shm" : tmpdir(), "mlflow-vps-world-"),
+  );
+  readonly root = join(this.directory, "root");
+  private readonly shims = join(this.directory, "bin");
+  private readonly stubs = join(__dirname, "stubs");
+
+  constructor() {
+    mkdirSync(this.shims);
+    for (const file of readdirSync(this.stubs)) {
+      if (file.endsWith(".sh")) {
+        symlinkSync(join(this.stubs, "shim"), join(this.shims, file.slice(0, -3)));
+      }
+    }
+    for (const command of realCommands.split(" ")) {
+      symlinkSync(join(this.stubs, "shim"), join(this.shims, command));
+    }
+    mkdirSync(this.root);
+  }
+
+  delete(): void {
+    rmSync(this.directory, { recursive: true });
+  }
+
+  path(path: string): string {
+    return join(this.root, path);
+  }
+
+  write(path: string, content: string, mode = 0o644): void {
+    mkdirSync(dirname(this.path(path)), { recursive: true });
+    writeFileSync(this.path(path), this.moved(content));
+    chmodSync(this.path(path), mode);
+  }
+
+  /** What a file holds; nothing when it is not there. */
+  read(path: string): string {
+    const file = this.path(path);
+    return existsSync(file) ? readFileSync(file, "utf8").replaceAll(this.root, "") : "";
+  }
+
+  /** Absolute paths of a host, moved into this world. */
+  private moved(text: string): string {
+    return text.replace(
+      /(?<![\w.$}\]*])\/(?:etc|var|opt|run|proc|sys|srv|home|usr\/lib)(?![\w-])/g,
+      (path) => this.root + path,
+    );
+  }
+
+  /** Runs lines of a shell with the stubs. */
+  async shell(lines: string): Promise<void> {
+    const file = join(this.directory, "lines");
+    writeFileSync(file, `set -e\n${this.moved(lines)}`);
+    const { code, stderr } = await this.run(file, []);
+    if (code !== 0) {
+      throw new Error(`preparing the world: exit code ${code}: ${stderr}`);
+    }
+  }
+
+  /**
+   * Brings the world back to what was kept under the name (or leaves it as it is), and runs a step's rendered script there.
+   *
+   * @param failure the call that fails
+   * @param leaveOut checks of an apply that need not run, to save time: the first is taken for one that found something,
+   *   the last for one that found nothing
+   */
+  runStep(
+    script: string,
+    action: Action,
+    { host, failure, leaveOut }: { host?: string; failure?: Failure; leaveOut?: "first" | "last" } = {},
+  ): Promise<Ended> {
+    return this.run(this.adapted(script, leaveOut), [action], failure, host);
+  }
+
+  private readonly known = new Map<string, string>();
+
+  private adapted(script: string, leaveOut?: "first" | "last"): string {
+    const known = this.known.get(`${leaveOut} ${script}`);
+    if (known !== undefined) {
+      return known;
+    }
+    const replace = (text: string, from: string, to: string) => {
+      if (!text.includes(from)) {
+        throw new Error(`the library has no '${from}' any more`);
+      }
+      return text.replace(from, () => to);
+    };
+    let text = replace(
+      script,
+      "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+      `PATH=${this.shims}`,
+    );
+    text = replace(text, "LC_ALL=C.UTF-8", "LC_ALL=C"); // programs start faster
+    text = text.replace(/EUID ([!=])= 0/g, "0 $1= 0");
+    text = text.replaceAll("process=$$ ", "process=100 "); // the process that sshd has started for this run
+    // Where /proc is, counted in its path.
+    text = text.replaceAll("cut -d / -f 3", `cut -d / -f ${3 + this.root.split("/").length - 1}`);
+    const first = leaveOut === "first" ? "left=known" : "left=$(export PHASE=before && check)";
+    const last = leaveOut === "last" ? "left=" : "left=$(export PHASE=after && check)";
+    text = replace(text, "left=$(check)\n      [[ -n", `${first}\n      [[ -n`);
+    text = replace(
+      text,
+      "      lock\n      claim_host\n",
+      "      export PHASE=claim\n      lock\n      claim_host\n",
+    );
+    text = replace(text, "      apply\n", "      export PHASE=apply\n      apply\n");
+    text = replace(text, "left=$(check)\n      [[ -z", `${last}\n      [[ -z`);
+    const file = join(this.directory, `script-${this.known.size}`);
+    writeFileSync(
+      file,
+      `export PHASE=
+# Time passes with each look of a loop, faster than it does.
+sleep() { SECONDS=$((SECONDS + 1)) && command sleep "$@"; }
+command_not_found_handle() { printf 'unknown command %s\\0' "$*" >>"$WORLD/.calls"; return 127; }
+${this.moved(text).replaceAll(`${this.root}/proc/$1 ]]`, "/proc/$1 ]]") /* one that the run itself has started */}`,
+    );
+    this.known.set(`${leaveOut} ${script}`, file);
+    return file;
+  }
+
+  private run(file: string, args: readonly string[], failure?: Failure, host?: string): Promise<Ended> {
+    const restore =
+      host === undefined
+        ? "/bin/rm -f root/.calls root/.failed"
+        : '/bin/rm -rf root && /bin/cp -a "$host" root';
+    return new Promise((done, failed) => {
+      const child = spawn("/bin/sh", ["-c", `${restore} && exec /bin/bash -s "$@" <"$0"`, file, ...args], {
+        cwd: this.directory,
+        env: {
+          ...(host === undefined ? {} : { host: this.template(host) }),
+          WORLD: this.root,
+          STUBS: this.stubs,
+          SHIMS: this.shims,
+          ...(failure ? { FAILING: failure.call, WHEN: failure.when } : {}),
+          PATH: this.shims,
+          PHASE: "",
+        },
+        stdio: ["ignore", "pipe", "pipe"],
+        detached: true, // a group of processes of its own
+      });
+      // One that hangs ends with what it has started, as if by a signal.
+      const hangs = setTimeout(() => process.kill(-Number(child.pid), "SIGKILL"), patience);
+      let stdout = "";
+      let stderr = "";
+      child.stdout.setEncoding("utf8").on("data", (text: string) => {
+        stdout += text;
+      });
+      child.stderr.setEncoding("utf8").on("data", (text: string) => {
+        stderr += text;
+      });
+      child.on("error", failed);
+      child.on("close", (code) => {
+        clearTimeout(hangs);
+        const calls = existsSync(join(this.root, ".calls"))
+          ? readFileSync(join(this.root, ".calls"), "utf8")
+          : "";
+        const unknown = /unknown command [^\0]*/.exec(calls);
+        if (unknown) {
+          failed(new Error(`a step uses an ${unknown[0]}, which the stubs do not know`));
+        } else if (stderr.includes("the stub does not know")) {
+          failed(new Error(stderr));
+        }
+        done({ code, stdout, stderr, calls: [...new Set(calls.split("\0").slice(0, -1))] });
+      });
+    });
+  }
+
+  /** Whether the call that was to fail did come. */
+  hasFailed(): boolean {
+    return existsSync(this.path(".failed"));
+  }
+
+  /** Keeps the world as it is now under a name. */
+  async keep(name: string): Promise<void> {
+    rmSync(this.path(".calls"), { force: true });
+    await this.plain("cp", "-a", this.root, this.template(name));
+  }
+
+  has(name: string): boolean {
+    return existsSync(this.template(name));
+  }
+
+  /** Brings the world back to what was kept under the name. */
+  async restore(name: string): Promise<void> {
+    await this.plain("sh", "-c", `rm -rf "$1" && cp -a "$2" "$1"`, "sh", this.root, this.template(name));
+  }
+
+  private template(name: string): string {
+    return join(this.directory, `kept-${name}`);
+  }
+
+  private plain(command: string, ...args: string[]): Promise<void> {
+    return new Promise((done, failed) => {
+      spawn(command, args, { stdio: "inherit" })
+        .on("error", failed)
+        .on("close", (code) =>
+          code === 0 ? done() : failed(new Error(`${command} ${args.join(" ")}: exit code ${code}`)),
+        );
+    });
+  }
+
+  /** What the world is now, but for what differs from run to run. */
+  state(): State {
+    const state = new Map<string, string>();
+    const visit = (path: string) => {
+      for (const name of readdirSync(this.path(path)).sort()) {
+        const inner = `${path}/${name}`;
+        if (volatile.test(inner)) {
+          continue;
+        }
+        const stat = lstatSync(this.path(inner));
+        const owner = this.read(`.owners/${inner.replaceAll("/", "%")}`).trim() || "root:root";
+        const access = `${owner} ${(stat.mode & 0o7777).toString(8)}`;
+        if (stat.isSymbolicLink()) {
+          state.set(inner, `link to ${readlinkSync(this.path(inner)).replaceAll(this.root, "")}`);
+        } else if (stat.isDirectory()) {
+          state.set(inner, `directory ${access}`);
+          visit(inner);
+        } else if (!stat.isFile()) {
+          state.set(inner, `neither file nor directory ${access}`);
+        } else {
+          state.set(inner, `file ${access}\n${this.read(inner)}`);
+        }
+      }
+    };
+    visit("");
+    for (const [process, file] of this.unread()) {
+      state.set(`${file} as ${process} knows it`, "is older than the file");
+    }
+    return state;
+  }
+
+  /** The processes that started before one of their files was written, with the file; see stubs/processes.sh. */
+  private unread(): [string, string][] {
+    const built = Number(this.read("/.state/built"));
+    return ["201", "5001", "5002"].flatMap((process) => {
+      const started = (Number(this.read(`/proc/${process}/stat`).split(" ")[21]) - 100_000_000) / 100;
+      const files =
+        process === "201"
+          ? [
+              "/etc/nginx/sites-available/mlflow-vps",
+              "/etc/mlflow-vps/upstream.conf",
+              "/etc/mlflow-vps/server.pem",
+            ]
+          : [`/etc/systemd/system/mlflow@${process}.service`, `/etc/mlflow-vps/mlflow-${process}.env`];
+      return files
+        .filter((file) => existsSync(this.path(file)))
+        .filter((file) => lstatSync(this.path(file)).mtimeMs / 1000 - built + 900_000 > started)
+        .map((file): [string, string] => [process, file]);
+    });
+  }
+}
+
+/** Milliseconds after which a run hangs; one takes a few hundred, and a machine may be busy. */
+const patience = 30_000;
+
+/** Locks and what else is for one run, logs, processes and the stubs' own notes. */
+const volatile =
+  /^\/(\.calls|\.failed|\.owners|\.dates|\.state\/(hour|built|network\.\d+|pg\/loads)|proc|run\/mlflow-vps\/(?!drain$).*|var\/log\/mlflow-vps)$|\/\.contents$/;
+
+/** The rendered scripts of all steps, by their names. */
+export async function scriptsOfTheProgram(
+  config: Readonly<Record<string, string>> = {},
+): Promise<ReadonlyMap<string, string>> {
+  const program = await runProgram({ ...fullConfig, "tls.mode": "acme", ...config });
+  return new Map(
+    program
+      .ofType(probeType)
+      .map(({ name, inputs }) => [name.replace(/^mlflow-(.*)-probe$/, "$1"), String(inputs.script)]),
+  );
+}
