@@ -45,13 +45,6 @@ check_lineage() {
   fi
 }
 
-# certificate_is_in_use: whether nginx, where it runs, has read the file.
-certificate_is_in_use() {
-  local active
-  active=$(is_active nginx.service)
-  if [[ -n $active ]]; then nginx_has_read "$certificate_file"; else echo yes; fi
-}
-
 check_handed_over() {
   local ours served in_use
   ours=$(cat "$live/privkey.pem" "$live/fullchain.pem")
@@ -60,7 +53,7 @@ check_handed_over() {
     problem "$certificate_file does not hold the certificate that certbot got for $domain"
     return
   fi
-  in_use=$(certificate_is_in_use)
+  in_use=$(nginx_is_current "$certificate_file")
   [[ -n $in_use ]] || problem "nginx has not read $certificate_file as it is now"
 }
 
@@ -124,7 +117,7 @@ apply() {
   wrong=$(check_handed_over)
   if [[ -n $wrong ]]; then
     logged "handing the certificate to nginx" env RENEWED_LINEAGE="$live" "$hook_file"
-    wait_until 30 "nginx did not take up its certificate in 30 s; see 'journalctl -u nginx' on the host" certificate_is_in_use
+    wait_until 30 "nginx did not take up its certificate in 30 s; see 'journalctl -u nginx' on the host" nginx_is_current "$certificate_file"
   fi
   logged "switching certbot.timer on" systemctl enable --now certbot.timer
 }

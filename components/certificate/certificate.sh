@@ -38,7 +38,7 @@ check_file_now() {
 }
 
 check() {
-  local wrong end now active has_read
+  local wrong end now in_use
   wrong=$(check_programs openssl)
   [[ -n $wrong ]] || wrong=$(check_file_now)
   if [[ -n $wrong ]]; then
@@ -51,10 +51,8 @@ check() {
     end=$(date --utc --date "@$end" '+%b %e %T %Y GMT')
     problem "the certificate in $certificate_file ends on $end, in less than $days_needed days"
   fi
-  active=$(is_active nginx.service)
-  [[ -n $active ]] || return 0
-  has_read=$(nginx_has_read "$certificate_file")
-  [[ -n $has_read ]] || problem "nginx has not read $certificate_file as it is now"
+  in_use=$(nginx_is_current "$certificate_file")
+  [[ -n $in_use ]] || problem "nginx has not read $certificate_file as it is now"
 }
 
 placeholder() {

@@ -15,7 +15,7 @@ export type Values = Readonly<Record<string, Value>>;
 export type Action = "check" | "apply" | "remove";
 
 /** The functions that every step script may use; see the comments in the files. */
-const library = ["core", "files", "process", "postgres", "nginx", "handmade"]
+const library = ["core", "files", "process", "postgres", "nginx", "certificates", "handmade"]
   .map((part) => readFileSync(join(__dirname, "library", `${part}.sh`), "utf8").trimEnd())
   .join("\n\n");
 

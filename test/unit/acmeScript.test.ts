@@ -15,7 +15,8 @@ import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { renderHook } from "../../components/acme/acme";
 import type { Values } from "../../components/step/script";
-import { type Ended, runFunctions } from "./stepFunctions";
+import type { Ended } from "./bash";
+import { runFunctions } from "./stepFunctions";
 
 const domain = "mlflow.example.org";
 

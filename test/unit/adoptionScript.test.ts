@@ -4,7 +4,8 @@ import { join } from "node:path";
 import { beforeEach, describe, expect, test } from "vitest";
 import type { Values } from "../../components/step/script";
 import { managed } from "../../components/step/script";
-import { bash, directory, type Ended, render, run } from "./hostScript";
+import type { Ended } from "./bash";
+import { bash, directory, render, run } from "./hostScript";
 
 const body = readFileSync(join(__dirname, "../../components/adoption/adoption.sh"), "utf8");
 const siteReader = join(__dirname, "../../components/adoption/sites.py");

@@ -1,4 +1,3 @@
-import { spawn } from "node:child_process";
 import {
   existsSync,
   mkdirSync,
@@ -12,6 +11,7 @@ import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { renderScript } from "../../components/step/script";
+import { type Ended, startBashIn } from "./bash";
 
 /** The database step's functions, run in bash; what is asked of the host is answered by the test. */
 const body = readFileSync(resolve(__dirname, "../../components/database/database.sh"), "utf8");
@@ -41,8 +41,8 @@ function run(
     env = {},
     action = "apply",
     deleteData = false,
-  }: { env?: object; action?: string; deleteData?: boolean } = {},
-): Promise<{ code: number | null; stdout: string; stderr: string }> {
+  }: { env?: NodeJS.ProcessEnv; action?: string; deleteData?: boolean } = {},
+): Promise<Ended> {
   const values = {
     stack: "mlflow-vps/unit",
     database: "mlflow",
@@ -66,20 +66,7 @@ function run(
     expect(script).toContain(from);
     script = script.replaceAll(from, to);
   }
-  return new Promise((done, failed) => {
-    const child = spawn("bash", ["-s", action], { cwd: directory, env: { ...process.env, ...env } });
-    let stdout = "";
-    let stderr = "";
-    child.stdout.on("data", (text) => {
-      stdout += text;
-    });
-    child.stderr.on("data", (text) => {
-      stderr += text;
-    });
-    child.on("error", failed);
-    child.on("close", (code) => done({ code, stdout, stderr }));
-    child.stdin.end(script);
-  });
+  return startBashIn(directory, script, [action], env).ended;
 }
 
 /** What is done in place of the step, once. */

@@ -1,18 +1,12 @@
-import { type ChildProcess, execFileSync, spawn } from "node:child_process";
+import { execFileSync } from "node:child_process";
 import { mkdirSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir, userInfo } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, beforeEach } from "vitest";
 import { type Action, renderScript, type Values } from "../../components/step/script";
+import { type Ended, startBashIn } from "./bash";
 
 /** The scripts of the steps as a host runs them, but on this machine, and on nothing but the test's own directory. */
-
-export interface Ended {
-  readonly code: number | null;
-  readonly signal?: NodeJS.Signals;
-  readonly stdout: string;
-  readonly stderr: string;
-}
 
 /** Who runs the tests, as `OWNER:GROUP`. */
 export const owner = `${userInfo().username}:${String(execFileSync("id", ["-gn"])).trim()}`;
@@ -31,29 +25,12 @@ beforeEach(() => {
   mkdirSync(directory);
 });
 
-/** Starts a script as a host does: from the standard input of a bash. */
-export function startBash(
+/** Starts a script in the test's directory. */
+export const startBash = (
   script: string,
   args: readonly string[],
-  env: NodeJS.ProcessEnv = {},
-): { child: ChildProcess; ended: Promise<Ended> } {
-  const child = spawn("bash", ["-s", ...args], { cwd: directory, env: { ...process.env, ...env } });
-  const ended = new Promise<Ended>((done, failed) => {
-    let stdout = "";
-    let stderr = "";
-    child.stdout.setEncoding("utf8").on("data", (text: string) => {
-      stdout += text;
-    });
-    child.stderr.setEncoding("utf8").on("data", (text: string) => {
-      stderr += text;
-    });
-    child.on("error", failed);
-    child.on("close", (code, signal) => done({ code, stdout, stderr, ...(signal && { signal }) }));
-    child.stdin.on("error", () => undefined); // a bash that gives up does not read on
-    child.stdin.end(script);
-  });
-  return { child, ended };
-}
+  env?: NodeJS.ProcessEnv,
+): ReturnType<typeof startBashIn> => startBashIn(directory, script, args, env);
 
 export const bash = (script: string, args: readonly string[], env?: NodeJS.ProcessEnv): Promise<Ended> =>
   startBash(script, args, env).ended;

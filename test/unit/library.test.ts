@@ -10,7 +10,8 @@ import {
 } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
-import { bash, directory, type Ended, owner, render, run, stack, startBash, withLibrary } from "./hostScript";
+import type { Ended } from "./bash";
+import { bash, directory, owner, render, run, stack, startBash, withLibrary } from "./hostScript";
 
 /** The forms of the library: a failure passes for no answer, and what a run began is undone however it ends. */
 

@@ -2,7 +2,8 @@ import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { beforeEach, describe, expect, test } from "vitest";
 import type { Action } from "../../components/step/script";
-import { directory, type Ended, runStep } from "./hostScript";
+import type { Ended } from "./bash";
+import { directory, runStep } from "./hostScript";
 
 /** The step with a dpkg that knows what is in the file "installed", and an apt-get that puts it there. */
 const file = (name: string) => join(directory, name);

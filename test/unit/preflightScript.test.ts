@@ -2,7 +2,8 @@ import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { quote } from "../../components/step/script";
-import { bash, bodyOf, directory, type Ended, render, runStep } from "./hostScript";
+import type { Ended } from "./bash";
+import { bash, bodyOf, directory, render, runStep } from "./hostScript";
 
 /** The step on a host that is fit but for what a test says; it finds itself without privileges, and a sudo is there. */
 const stubs = `

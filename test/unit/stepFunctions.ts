@@ -1,33 +1,15 @@
-import { spawn } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { renderScript, type Values } from "../../components/step/script";
-
-export interface Ended {
-  readonly code: number | null;
-  readonly stdout: string;
-  readonly stderr: string;
-}
+import { type Ended, startBashIn } from "./bash";
 
 /** Runs bash with this on its input, as a host does; everything of the system that is named in it lies in the directory. */
-export function runBash(script: string, directory: string, args: readonly string[] = []): Promise<Ended> {
+function runBash(script: string, directory: string): Promise<Ended> {
   const moved = script.replaceAll(
     /(?<![\w$}/])\/(etc\/(nginx|mlflow-vps|letsencrypt|systemd)|run\/mlflow-vps|var\/(log|backups)\/mlflow-vps|sys\/fs|proc\/(?!self|net))/g,
     `${directory}$&`,
   );
-  return new Promise((done, failed) => {
-    const child = spawn("bash", ["-s", ...args], { cwd: directory });
-    const ended = { stdout: "", stderr: "" };
-    for (const name of ["stdout", "stderr"] as const) {
-      child[name].setEncoding("utf8").on("data", (text: string) => {
-        ended[name] += text;
-      });
-    }
-    child.on("error", failed);
-    child.on("close", (code) => done({ code, ...ended }));
-    child.stdin.on("error", () => undefined); // a bash that gives up does not read on
-    child.stdin.end(moved);
-  });
+  return startBashIn(directory, moved, []).ended;
 }
 
 /**

@@ -3,7 +3,8 @@ import { join } from "node:path";
 import { beforeEach, describe, expect, test } from "vitest";
 import type { Action } from "../../components/step/script";
 import { renderSchedule, renderSettings } from "../../components/updates/render";
-import { bash, bodyOf, directory, type Ended, owner, render } from "./hostScript";
+import type { Ended } from "./bash";
+import { bash, bodyOf, directory, owner, render } from "./hostScript";
 
 /** The step with a systemd whose units are in a file each, all as they should be. */
 const file = (name: string) => join(directory, name);

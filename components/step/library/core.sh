@@ -133,6 +133,14 @@ found() { grep "$@" || (($? == 1)); }
 # content_of FILE: what it holds; nothing when it is not there.
 content_of() { [[ ! -e $1 ]] || cat "$1"; }
 
+# check_programs PROGRAM...: names what a check cannot look without; the step of the packages brings it back.
+check_programs() {
+  local program
+  for program; do
+    command -v "$program" >/dev/null || problem "$program is not installed"
+  done
+}
+
 # as_root COMMAND...: for a step without privileges, whose login may use sudo.
 as_root() {
   if ((EUID == 0)); then "$@"; else sudo -n "$@"; fi

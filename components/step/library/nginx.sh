@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# --- nginx, and the certificates that it serves --------------------------------------------------------------------
+# --- nginx ---------------------------------------------------------------------------------------------------------
 
 readonly site_link=/etc/nginx/sites-enabled/mlflow-vps # our site, as nginx finds it
 readonly reload_lock=$run_directory/reload             # held from before the drain flag is set until it is gone
@@ -25,6 +25,13 @@ nginx_has_read() {
     [[ -z $outdated ]] || return 0
   done
   echo yes
+}
+
+# nginx_is_current FILE...: whether nginx, where it runs, has read the files as they are now.
+nginx_is_current() {
+  local active
+  active=$(is_active nginx.service)
+  if [[ -n $active ]]; then nginx_has_read "$@"; else echo yes; fi
 }
 
 # outgoing_workers: those that read and answer the last requests from before a reload.
@@ -82,42 +89,4 @@ nginx_refusal() {
   local output code=0
   output=$(nginx -t -q 2>&1) || code=$?
   ((code == 0)) || printf '%s\n' "${output:-nginx -t exited $code}"
-}
-
-# check_programs PROGRAM...: names what a check cannot look without; the step of the packages brings it back.
-check_programs() {
-  local program
-  for program; do
-    command -v "$program" >/dev/null || problem "$program is not installed"
-  done
-}
-
-# holds x509|pkey FILE: whether openssl finds a certificate, or a private key, in the file.
-holds() {
-  local complaint code=0
-  complaint=$(openssl "$1" -in "$2" -noout 2>&1) || code=$?
-  case $code:$complaint in
-    0:*) echo yes ;;
-    1:*"from $2"*) ;; # 'Could not read certificate from …'
-    *) fail "openssl $1 exited $code: $complaint" ;;
-  esac
-}
-
-# is_for HOST FILE: whether the certificate in the file is for this host.
-is_for() {
-  local answer code=0
-  answer=$(openssl x509 -in "$2" -noout -checkhost "$1" 2>&1) || code=$? # newer ones fail where the answer is no
-  case $answer in
-    *'does match certificate'*) echo yes ;;
-    *'does NOT match certificate'*) ;;
-    *) fail "openssl x509 -checkhost exited $code: $answer" ;;
-  esac
-}
-
-# date_of startdate|enddate FILE: of the certificate in the file, in seconds.
-date_of() {
-  local line
-  line=$(openssl x509 -in "$2" -noout "-$1")
-  [[ $line == not*=?* ]] || fail "openssl tells no $1 of $2"
-  date --date "${line#*=}" +%s
 }

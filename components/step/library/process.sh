@@ -1,21 +1,27 @@
 # shellcheck shell=bash
 # --- processes and what they have read -----------------------------------------------------------------------------
 
-# start_of PROCESS: when it started, in the kernel's clock ticks; nothing when it has ended.
-start_of() {
+# read_stat PROCESS: puts into 'fields' what the kernel tells of it, from its state on (proc(5), field 3); nothing when it
+# has ended.
+read_stat() {
   local line
-  local -a fields
+  fields=()
   { read -r line <"/proc/$1/stat"; } 2>/dev/null || return 0
   read -r -a fields <<<"${line##*) }"
-  echo "${fields[19]}"
+}
+
+# start_of PROCESS: when it started, in the kernel's clock ticks; nothing when it has ended.
+start_of() {
+  local -a fields
+  read_stat "$1"
+  [[ -z ${fields[19]:-} ]] || echo "${fields[19]}"
 }
 
 # is_halted PROCESS: by SIGSTOP.
 is_halted() {
-  local line
-  { read -r line <"/proc/$1/stat"; } 2>/dev/null || return 0
-  line=${line##*) }
-  [[ ${line%% *} != T ]] || echo yes
+  local -a fields
+  read_stat "$1"
+  [[ ${fields[0]:-} != T ]] || echo yes
 }
 
 # now_in_ticks: this moment, 'MILLISECONDS TICKS', by a process that starts now. The time since boot would not do: in a
