@@ -173,6 +173,21 @@ describe("certbot's certificate", () => {
     });
   });
 
+  test.each([
+    ["is enough where the authority asked for no proof", "acme,", ""],
+    ["is named where it was changed", "elsewhere,", "certbot can not renew the certificate"],
+  ])("whose settings hold only the general place of the proof %s", async (_, place, expected) => {
+    const file = join(directory, "etc/letsencrypt/renewal/mlflow-vps.conf");
+    const text = readFileSync(file, "utf8").replace(
+      /^\[\[[\s\S]*/m,
+      `webroot_path = ${join(directory, place)}\n[[webroot_map]]\n`,
+    );
+    writeFileSync(file, text);
+    const { code, stdout } = await run("check_lineage");
+    expect(code).toBe(0);
+    expect(stdout.slice(0, expected.length || 1)).toBe(expected);
+  });
+
   test("that nginx has not read, for the reload failed, is not handed over yet", async () => {
     const { code, stdout } = await run(
       "is_active() { echo yes; }; nginx_has_read() { :; }; check_handed_over",

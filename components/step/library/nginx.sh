@@ -44,10 +44,25 @@ outgoing_workers() {
   done
 }
 
+# client_connections: how many are open to the ports that nginx listens on.
+client_connections() {
+  local nginx files held='' table
+  nginx=$(unit_property nginx.service MainPID)
+  files=/proc/$nginx/fd
+  [[ ! -d $files ]] || held=$(find "$files" -lname 'socket:*' -printf '%l\n')
+  table=$(sockets)
+  awk '
+    /^socket:/ { gsub(/[^0-9]/, ""); held[$0] = 1; next }
+    { split($2, address, ":") }
+    $4 == "0A" && ($10 in held) { ports[address[2]] = 1 }
+    $4 == "01" { open[address[2]]++ }
+    END { for (port in ports) sum += open[port]; print sum + 0 }' <<<"$held"$'\n'"$table"
+}
+
 # reload_nginx [FILE...]: has a running nginx take up its configuration, with these files, without dropping a request. One
 # at a time, steps and certbot's hook alike: the end of one reload would end what the other has asked of the clients.
 reload_nginx() {
-  local active others
+  local active others open tries
   active=$(is_active nginx.service)
   [[ -n $active ]] || return 0
   install -d -m 0755 "$run_directory"
@@ -61,7 +76,12 @@ reload_nginx() {
   at_exit rm -f "$drain_file"
   if [[ -e $site_link ]]; then
     : >"$drain_file"
-    sleep 3 # the clients' time to notice, for nothing tells when they have
+    # Those that are idle have 3 s to notice, for nothing tells when they have. What connects now ends with its first answer.
+    for ((tries = 30; tries > 0; tries--)); do
+      open=$(client_connections)
+      ((open > 0)) || break
+      sleep 0.1
+    done
   fi
   touch "$reload_lock"
   logged "reloading nginx" systemctl reload nginx.service
