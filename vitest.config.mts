@@ -1,8 +1,26 @@
+import { readFileSync } from "node:fs";
+import { relative } from "node:path";
 import { defineConfig } from "vitest/config";
+import { BaseSequencer, type TestSpecification } from "vitest/node";
 
 const onHost = { testTimeout: 600_000, hookTimeout: 600_000 };
-const underLoad = ["test/host/changes.test.ts"];
+const hostFiles = (...names: string[]) => names.map((name) => `test/host/${name}.test.ts`);
+const underLoad = hostFiles("changes", "upgrades");
+const alone = hostFiles("sandbox");
 const results = process.env.TEST_RESULTS;
+
+/** Longest first, so that no worker idles while the other ends. A new file may be the longest, but for a unit test. */
+class LongestFirst extends BaseSequencer {
+  override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {
+    const { root } = this.ctx.config;
+    const typical: Record<string, number> = JSON.parse(
+      readFileSync(`${root}/test/typicalSeconds.json`, "utf8"),
+    );
+    const seconds = ({ project, moduleId }: TestSpecification) =>
+      typical[relative(root, moduleId)] ?? (project.name === "unit" ? 0 : Number.POSITIVE_INFINITY);
+    return [...files].sort((one, other) => seconds(other) - seconds(one));
+  }
+}
 
 export default defineConfig({
   test: {
@@ -10,29 +28,42 @@ export default defineConfig({
     reporters: [
       process.argv.includes("unit") ? "default" : "verbose",
       ...(results ? [["json", { outputFile: results }] as const] : []),
+      ["./test/timeline.ts", { output: results?.replace(/(\.json)?$/, ".timeline.json") }],
     ],
+    sequence: { sequencer: LongestFirst },
     projects: [
       { test: { name: "unit", include: ["test/unit/**/*.test.ts"], testTimeout: 30_000, maxWorkers: 2 } },
-      // Each file has guests of its own, so two run side by side.
+      // Each file has guests of its own. With two side by side the two cores idle for a fifth of the time.
       {
         test: {
           name: "host",
           include: ["test/host/**/*.test.ts"],
-          exclude: underLoad,
-          maxWorkers: 2,
+          exclude: [...underLoad, ...alone],
+          maxWorkers: 3,
           ...onHost,
         },
       },
-      // Then what needs the machine for its clients, alone.
+      // Then what needs the machine for its clients.
       {
         test: {
           name: "host-load",
           include: underLoad,
-          maxWorkers: 1,
+          maxWorkers: 2,
           sequence: { groupOrder: 1 },
           ...onHost,
         },
       },
+      // And what ends the cache of packages.
+      {
+        test: {
+          name: "host-alone",
+          include: alone,
+          maxWorkers: 1,
+          sequence: { groupOrder: 2 },
+          ...onHost,
+        },
+      },
+      { test: { name: "browser", include: ["test/browser/**/*.test.ts"], ...onHost } },
       { test: { name: "engine", include: ["test/engine/**/*.test.ts"], ...onHost } },
     ],
   },

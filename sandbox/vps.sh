@@ -8,20 +8,29 @@ umask 022
 usage() {
   cat <<'TEXT'
 Usage (as root, on a Debian-like machine):
-  sandbox/vps.sh up NAME [--suite bookworm|trixie] [--memory-mb 2048]
-                              make the guest when it is not there, boot it, wait until it takes SSH logins
+  sandbox/vps.sh up NAME [--suite bookworm|trixie] [--memory-mb 2048] [--from bare|packaged|served] [--mlflow VERSION] [--config FILE]
+                              [--mirrors cached|real]
+                              make the guest when it is not there, boot it, wait until it takes SSH logins;
+                              --from packaged: with the packages and the release of MLflow already on it;
+                              --from served: and then with the program applied (FILE: a stack's config without what leads
+                              to the host; its state is in FOLDER/deployment), which takes seconds
   sandbox/vps.sh run NAME CMD [ARG...]
                               run a command as root inside the guest (a pipeline: run NAME sh -c 'a | b')
   sandbox/vps.sh address NAME print its IPv4 address
   sandbox/vps.sh stop NAME    power it off, the disk is kept
   sandbox/vps.sh start NAME   boot it again
-  sandbox/vps.sh rebuild NAME [--new-host-key] [--suite ...] [--memory-mb ...]
+  sandbox/vps.sh rebuild NAME [--new-host-key] [--suite ...] [--memory-mb ...] [--from ...] [--mirrors ...]
                               a fresh disk with the same address and keys, like a re-imaged VPS
   sandbox/vps.sh down NAME    stop it and delete everything of it
   sandbox/vps.sh list         name, address, suite, memory and state of each guest
+  sandbox/vps.sh cache        the package cache: whether it runs, its size, what it served
+  sandbox/vps.sh cache stop   end it; the next 'up' or 'start' starts it again
+  sandbox/vps.sh cache clear  end it and delete what it holds
 
 Log in:  ssh -i FOLDER/id_ed25519 deploy@ADDRESS      (deploy may use sudo without a password)
-A guest's FOLDER is ${MLFLOW_VPS_SANDBOX:-<project>/.sandbox}/NAME; base images are kept in ~/.cache/mlflow-vps.
+A guest's FOLDER is ${MLFLOW_VPS_SANDBOX:-<project>/.sandbox}/NAME; what several guests share is kept in ~/.cache/mlflow-vps.
+Packages of Debian and PyPI reach the guests through a cache on this machine (sandbox/cache.sh), but for --mirrors real.
+MLFLOW_VPS_SUITE=trixie makes Debian 13 the suite of guests for which none is given.
 TEXT
 }
 
@@ -38,6 +47,11 @@ owners_dir=/run/mlflow-vps # N -> the guest folder that uses 10.77.N.0/24; lives
 lock_dir=/run/lock
 login_user=deploy
 
+# shellcheck source-path=SCRIPTDIR source=cache.sh
+source "$project_root/sandbox/cache.sh"
+# shellcheck source-path=SCRIPTDIR source=layers.sh
+source "$project_root/sandbox/layers.sh"
+
 # --- preconditions -------------------------------------------------------------------------------------------------
 
 require_root_on_linux() {
@@ -49,15 +63,27 @@ require_root_on_linux() {
 
 missing_packages() {
   local pair
-  for pair in debootstrap:debootstrap systemd-nspawn:systemd-container ssh:openssh-client iptables:iptables ip:iproute2 \
-    nsenter:util-linux; do
+  for pair in debootstrap:debootstrap systemd-nspawn:systemd-container ssh:openssh-client openssl:openssl iptables:iptables \
+    ip:iproute2 nsenter:util-linux; do
     command -v "${pair%%:*}" >/dev/null || printf '%s ' "${pair#*:}"
   done
   [[ -e /usr/share/keyrings/debian-archive-keyring.gpg ]] || printf 'debian-archive-keyring'
 }
 
+# Prints 'yes' when the packages are installed; what apt-get said is in the file.
+apt_install() {
+  local log=$1 install=(env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends
+    -o DPkg::Lock::Timeout=300)
+  shift
+  # When it fails the usual reason is that the package lists are missing or too old.
+  if "${install[@]}" "$@" >"$log" 2>&1 </dev/null 6>&- 7>&- ||
+    { apt-get update -q && "${install[@]}" "$@"; } >"$log" 2>&1 </dev/null 6>&- 7>&-; then
+    echo yes
+  fi
+}
+
 require_packages() {
-  local names missing log install=(apt-get install -y -q --no-install-recommends -o DPkg::Lock::Timeout=300)
+  local names missing log installed
   names=$(missing_packages)
   [[ -n $names ]] || return 0
   exec 7>"$lock_dir/mlflow-vps-packages"
@@ -68,10 +94,8 @@ require_packages() {
     command -v apt-get >/dev/null || die "needs ${missing[*]}, and there is no apt-get here to install them"
     say "installing ${missing[*]}"
     log=$(mktemp)
-    export DEBIAN_FRONTEND=noninteractive
-    # When it fails the usual reason is that the package lists are missing or too old.
-    if ! "${install[@]}" "${missing[@]}" >"$log" 2>&1 </dev/null 7>&- &&
-      ! { apt-get update -q && "${install[@]}" "${missing[@]}"; } >"$log" 2>&1 </dev/null 7>&-; then
+    installed=$(apt_install "$log" "${missing[@]}")
+    if [[ -z $installed ]]; then
       tail -n 15 "$log" >&2
       die "apt-get could not install ${missing[*]}: see the lines above and $log"
     fi
@@ -89,20 +113,34 @@ use_guest() {
   dir=$sandbox_dir/$name
 }
 
-require_guest() { [[ -d $dir/root ]] || die "there is no guest '$name' in $sandbox_dir: make it with 'sandbox/vps.sh up $name'"; }
+has_disk() { [[ ! -e $dir/stack && (! -d $dir/root/etc || -d $dir/disk) ]] || echo yes; } # without layers: of an earlier version
+
+require_guest() {
+  local there
+  there=$(has_disk)
+  [[ -n $there ]] || die "there is no guest '$name' in $sandbox_dir: make it with 'sandbox/vps.sh up $name'"
+}
 
 # What an earlier command noted down about the guest, or the default.
 saved() {
-  local noted
-  noted=$(cat "$dir/$1" 2>/dev/null || true) # somebody may be taking the guest down
+  local noted=''
+  { read -r noted <"$dir/$1"; } 2>/dev/null || true # somebody may be taking the guest down
   printf '%s' "${noted:-$2}"
+}
+
+digest_of() { printf %s "$1" | sha256sum | cut -c1-16; }
+
+lock_of_guest() {
+  local digest
+  digest=$(digest_of "$1")
+  printf '%s' "$lock_dir/mlflow-vps-guest-$digest"
 }
 
 # Serialises commands on one guest. The lock is named by the path: several clones may have a guest of the same name.
 lock_guest() {
-  local number
-  number=$(printf %s "$dir" | sha256sum | cut -c1-16)
-  exec 8>"$lock_dir/mlflow-vps-guest-$number"
+  local file
+  file=$(lock_of_guest "$dir")
+  exec 8>"$file"
   flock -w 300 8 || die "guest '$name' is busy: another sandbox/vps.sh has worked on it for over 5 minutes"
 }
 
@@ -119,18 +157,25 @@ subnet_number() {
   printf '%s' "${BASH_REMATCH[1]}"
 }
 
-# These print the process id, or nothing while the guest is off. A process may end while it is looked at.
+# These print the process id, or nothing while the guest is off. A process may end while it is looked at. The tests run
+# thousands of commands in guests, so nothing here starts a program.
 
 # The command line is compared: ids are reused, also after a reboot of the machine.
 supervisor_pid() {
-  local pid words
+  local pid word words=()
   pid=$(saved pid '')
   [[ -n $pid ]] || return 0
-  words=$({ tr '\0' '\n' <"/proc/$pid/cmdline"; } 2>/dev/null || true)
-  if grep -qxF -- "mlflow-vps-guest:$dir" <<<"$words"; then printf '%s' "$pid"; fi
+  { mapfile -d '' words <"/proc/$pid/cmdline"; } 2>/dev/null || true
+  for word in "${words[@]}"; do
+    if [[ $word == "mlflow-vps-guest:$dir" ]]; then printf '%s' "$pid"; fi
+  done
 }
 
-children_of() { cat "/proc/$1/task/$1/children" 2>/dev/null || true; }
+children_of() {
+  local children=''
+  { read -r children <"/proc/$1/task/$1/children"; } 2>/dev/null || true
+  printf '%s' "$children"
+}
 
 nspawn_pid() {
   local supervisor children child program
@@ -138,7 +183,8 @@ nspawn_pid() {
   [[ -n $supervisor ]] || return 0
   children=$(children_of "$supervisor")
   for child in $children; do
-    program=$(cat "/proc/$child/comm" 2>/dev/null || true)
+    program=''
+    { read -r program <"/proc/$child/comm"; } 2>/dev/null || true
     if [[ $program == systemd-nspawn ]]; then
       printf '%s' "$child"
       return
@@ -148,13 +194,14 @@ nspawn_pid() {
 
 # Process 1 of the guest, as this machine numbers it.
 leader_pid() {
-  local nspawn children child numbers
+  local nspawn children child lines
   nspawn=$(nspawn_pid)
   [[ -n $nspawn ]] || return 0
   children=$(children_of "$nspawn")
   for child in $children; do
-    numbers=$(awk '$1 == "NSpid:" {print NF "/" $NF}' "/proc/$child/status" 2>/dev/null || true)
-    if [[ $numbers == 3/1 ]]; then
+    lines=()
+    { mapfile -t lines <"/proc/$child/status"; } 2>/dev/null || true
+    if [[ " ${lines[*]} " == *" NSpid:"$'\t'"$child"$'\t'"1 "* ]]; then
       printf '%s' "$child"
       return
     fi
@@ -166,44 +213,6 @@ remove_tree() {
   [[ -d $1 ]] || return 0
   find "$1" -xdev ! -type d -print0 | xargs -0 -r -P 8 -n 100 rm -f --
   rm -rf --one-file-system "$1"
-}
-
-# --- the base image ------------------------------------------------------------------------------------------------
-
-make_base_image() {
-  local suite=$1 base=$cache_dir/$1 new log mirror
-  [[ -d $base/etc ]] && return 0
-  mkdir -p "$cache_dir"
-  exec 7>"$cache_dir/$suite.lock"
-  if ! flock -n 7; then
-    say "waiting for another run that makes the base image $suite"
-    flock -w 900 7 || die "the base image $suite was not made in 15 minutes by the run that holds $cache_dir/$suite.lock"
-  fi
-  if [[ ! -d $base/etc ]]; then
-    say "making the base image $suite (once, about a minute)"
-    # Left-overs of an interrupted run: nobody else works here while we hold the lock.
-    remove_tree "$base.new"
-    new=$base.new log=$cache_dir/$suite.log
-    if ! debootstrap --variant=minbase \
-      --include=systemd,systemd-sysv,dbus,openssh-server,sudo,ca-certificates,python3 \
-      "$suite" "$new" >"$log" 2>&1 </dev/null 8>&- 9>&-; then
-      tail -n 15 "$log" >&2
-      die "debootstrap of $suite failed: see the lines above and $log"
-    fi
-    # debootstrap leaves its mirror, for the suite alone; a provider's image takes updates and security fixes too.
-    mirror=$(awk '$1 == "deb" { print $2; exit }' "$new/etc/apt/sources.list")
-    cat >"$new/etc/apt/sources.list" <<TEXT
-deb $mirror $suite main
-deb $mirror $suite-updates main
-deb ${mirror%/}-security $suite-security main
-TEXT
-    # What a provider's image does not hold either: host keys, an identity, old package lists.
-    rm -f "$new"/etc/ssh/ssh_host_* "$new"/var/cache/apt/archives/*.deb "$new"/var/cache/apt/*.bin
-    find "$new/var/lib/apt/lists" -type f -delete
-    : >"$new/etc/machine-id"
-    mv "$new" "$base"
-  fi
-  exec 7>&-
 }
 
 # --- a guest's disk ------------------------------------------------------------------------------------------------
@@ -220,39 +229,6 @@ make_keys() {
     : >"$dir/host_keys/complete"
   fi
   cut -d' ' -f1,2 "$dir/host_keys/etc/ssh/ssh_host_ed25519_key.pub" >"$dir/host_key.pub"
-}
-
-# Where this machine trusts authorities that a stock Debian does not (a proxy that opens TLS), the guest has to trust them
-# too. As local certificates they survive update-ca-certificates and a reinstallation of ca-certificates.
-trust_the_hosts_authorities() {
-  local root=$1 bundle=${SSL_CERT_FILE:-/etc/ssl/certs/ca-certificates.crt} target count
-  target=$root/usr/local/share/ca-certificates
-  [[ -r $bundle ]] || return 0
-  mkdir -p "$target"
-  count=$(awk -v target="$target" '
-    /-----BEGIN CERTIFICATE-----/ { body = ""; inside = 1; next }
-    /-----END CERTIFICATE-----/ {
-      inside = 0
-      if (FNR == NR) known[body] = 1
-      else if (!(body in known)) {
-        known[body] = 1
-        file = target "/host-" ++n ".crt"
-        print "-----BEGIN CERTIFICATE-----" > file
-        for (i = 1; i <= length(body); i += 64) print substr(body, i, 64) > file
-        print "-----END CERTIFICATE-----" > file
-        close(file)
-      }
-      next
-    }
-    inside { gsub(/[ \r\t]/, ""); body = body $0 }
-    END { print n + 0 }' "$root/etc/ssl/certs/ca-certificates.crt" "$bundle")
-  [[ $count -gt 0 ]] || return 0
-  chroot "$root" /usr/bin/env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin update-ca-certificates >"$dir/ca.log" 2>&1 </dev/null ||
-    die "update-ca-certificates failed in the guest: see $dir/ca.log"
-  # pip and uv bring authorities of their own and have to be told.
-  printf '[global]\ncert = /etc/ssl/certs/ca-certificates.crt\n' >"$root/etc/pip.conf"
-  mkdir -p "$root/etc/uv"
-  printf 'system-certs = true\n' >"$root/etc/uv/uv.toml"
 }
 
 # The guest sees the whole machine's memory otherwise. A VPS sold with N MB shows about 97 % of it: its kernel keeps the rest.
@@ -289,34 +265,28 @@ TEXT
   mkdir -p "$root/etc/systemd/system/tmp.mount.d" "$root/etc/systemd/system/sysinit.target.wants"
   printf '[Mount]\nOptions=mode=1777,strictatime,nosuid,nodev,size=%sm,nr_inodes=1m\n' "$((memory_mb / 2))" \
     >"$root/etc/systemd/system/tmp.mount.d/sandbox.conf"
-  ln -s ../sandbox-meminfo.service "$root/etc/systemd/system/sysinit.target.wants/"
+  ln -sf ../sandbox-meminfo.service "$root/etc/systemd/system/sysinit.target.wants/"
 }
 
+# make_disk STACK MEMORY_MB: a fresh disk on these layers, with the guest's own name, keys and size.
 make_disk() {
-  local suite=$1 memory_mb=$2 root=$dir/root.new
-  remove_tree "$root"
-  cp -a --reflink=auto "$cache_dir/$suite" "$root"
+  local root=$dir/root
+  rm -f "$dir/stack" # what is not complete is no disk
+  unmount_disk "$root"
+  remove_tree "$dir/disk"
+  remove_tree "$root" # of guests that an earlier version of this script made
+  mount_disk "$1" "$dir/disk" "$root"
   tr -d - </proc/sys/kernel/random/uuid >"$root/etc/machine-id"
   printf '%s\n' "$name" >"$root/etc/hostname"
   printf '127.0.0.1\tlocalhost\n127.0.1.1\t%s\n::1\tlocalhost ip6-localhost ip6-loopback\n' "$name" >"$root/etc/hosts"
-  printf 'LANG=C.UTF-8\n' >"$root/etc/default/locale"
   cp -a "$dir"/host_keys/etc/ssh/ssh_host_* "$root/etc/ssh/"
-  cat >"$root/etc/ssh/sshd_config.d/10-sandbox.conf" <<TEXT
-PasswordAuthentication no
-PermitRootLogin no
-TEXT
-  chroot "$root" /usr/sbin/useradd --create-home --shell /bin/bash --groups sudo "$login_user" </dev/null
-  printf '%s ALL=(ALL) NOPASSWD:ALL\n' "$login_user" >"$root/etc/sudoers.d/90-$login_user"
-  chmod 0440 "$root/etc/sudoers.d/90-$login_user"
-  chroot "$root" /usr/bin/install -d -m 0700 -o "$login_user" -g "$login_user" "/home/$login_user/.ssh"
   cp "$dir/id_ed25519.pub" "$root/home/$login_user/.ssh/authorized_keys"
   chroot "$root" /usr/bin/chown "$login_user:$login_user" "/home/$login_user/.ssh/authorized_keys"
-  trust_the_hosts_authorities "$root"
-  pretend_memory "$root" "$memory_mb"
+  pretend_memory "$root" "$2"
   printf '%s\n' "$suite" >"$dir/suite"
-  printf '%s\n' "$memory_mb" >"$dir/memory_mb"
-  remove_tree "$dir/root"
-  mv "$root" "$dir/root"
+  printf '%s\n' "$2" >"$dir/memory_mb"
+  register_guest
+  printf '%s' "$1" >"$dir/stack"
 }
 
 # --- network -------------------------------------------------------------------------------------------------------
@@ -509,13 +479,19 @@ supervise() {
   done
 }
 
-write_resolv_conf() {
+resolver_source() {
   local source=/etc/resolv.conf
   # A resolver on this machine's own loopback is out of the guest's reach; systemd-resolved keeps the real ones here.
   if ! grep -Eq '^nameserver[[:space:]]+' "$source" || grep -Eq '^nameserver[[:space:]]+127\.' "$source"; then
     source=/run/systemd/resolve/resolv.conf
     [[ -r $source ]] || die "/etc/resolv.conf names no server but this machine's own loopback: the guest would have no DNS"
   fi
+  printf %s "$source"
+}
+
+write_resolv_conf() {
+  local source
+  source=$(resolver_source)
   rm -f "$dir/root/etc/resolv.conf"
   cat "$source" >"$dir/root/etc/resolv.conf"
 }
@@ -527,6 +503,7 @@ fail_with_console() {
 
 boot() {
   local n mounts program
+  [[ ! -e $dir/stack ]] || mount_disk "$(<"$dir/stack")" "$dir/disk" "$dir/root" # after a reboot of the machine
   lock_network
   reserve_address
   n=$(subnet_number)
@@ -535,6 +512,7 @@ boot() {
   establish_network "$n"
   unlock_network
   write_resolv_conf
+  choose_mirrors "$dir/root"
   printf '%s %s\n' "$(<"$dir/address")" "$(<"$dir/host_key.pub")" >"$dir/known_hosts"
   mounts=$(cgroup_mounts)
   program=$(declare -f supervise)
@@ -615,7 +593,7 @@ pull_the_plug() {
 # --- commands ------------------------------------------------------------------------------------------------------
 
 parse_options() {
-  suite='' memory_mb='' new_host_key=
+  suite='' memory_mb='' mirrors='' new_host_key='' from=bare mlflow_version='' config=''
   while [[ $# -gt 0 ]]; do
     case $1 in
       --suite)
@@ -628,6 +606,27 @@ parse_options() {
         [[ $memory_mb =~ ^[1-9][0-9]{2,6}$ ]] || die "--memory-mb '$memory_mb': use a whole number of MB, 100 or more"
         shift 2
         ;;
+      --from)
+        from=${2-}
+        [[ $from == bare || $from == packaged || $from == served ]] || die "--from '$from': use bare, packaged or served"
+        shift 2
+        ;;
+      --mlflow)
+        mlflow_version=${2-}
+        [[ -e $project_root/components/runtime/locks/$mlflow_version.txt ]] ||
+          die "--mlflow '$mlflow_version': there is no lock of it in components/runtime/locks"
+        shift 2
+        ;;
+      --config)
+        config=${2-}
+        [[ -r $config ]] || die "--config '$config' cannot be read"
+        shift 2
+        ;;
+      --mirrors)
+        mirrors=${2-}
+        [[ $mirrors == cached || $mirrors == real ]] || die "--mirrors '$mirrors': use cached or real"
+        shift 2
+        ;;
       --new-host-key)
         [[ $command == rebuild ]] || die "--new-host-key is for rebuild"
         new_host_key=yes
@@ -636,30 +635,51 @@ parse_options() {
       *) die "unknown option '$1': see sandbox/vps.sh --help" ;;
     esac
   done
+  [[ -z $config || $from == served ]] || die "--config is for --from served"
+}
+
+# make_guest: its disk on the layers that were asked for, booted, and served where that was asked for.
+make_guest() {
+  local layer
+  suite=${suite:-$(saved suite "${MLFLOW_VPS_SUITE:-bookworm}")}
+  memory_mb=${memory_mb:-$(saved memory_mb 2048)}
+  [[ -z $mirrors ]] || printf '%s\n' "$mirrors" >"$dir/mirrors"
+  use_layer "$from"
+  make_keys
+  make_disk "$(<"$layer/stack")" "$memory_mb"
+  boot
+  if [[ $from == served ]]; then
+    run_program up "$dir/deployment/state" "${config:-$layer/config.yaml}" --base "$layer/state"
+    say "$name serves: address, users and passwords are in $dir/deployment/state/outputs.json"
+  fi
 }
 
 up() {
+  local there noted_mirrors
   require_packages
+  cache=$(start_cache)
+  clean_up_after_killed
   mkdir -p "$dir"
   lock_guest
-  if [[ -d $dir/root ]]; then
+  there=$(has_disk)
+  if [[ -n $there ]]; then
     [[ -z $suite || $suite == "$(<"$dir/suite")" ]] ||
       die "guest '$name' is there with $(<"$dir/suite"): for $suite use 'sandbox/vps.sh rebuild $name --suite $suite'"
     [[ -z $memory_mb || $memory_mb == "$(<"$dir/memory_mb")" ]] ||
       die "guest '$name' is there with $(<"$dir/memory_mb") MB: use 'sandbox/vps.sh rebuild $name --memory-mb $memory_mb'"
+    noted_mirrors=$(saved mirrors cached)
+    [[ -z $mirrors || $mirrors == "$noted_mirrors" ]] ||
+      die "guest '$name' is there with $noted_mirrors mirrors: use 'sandbox/vps.sh rebuild $name --mirrors $mirrors'"
+    boot_unless_on
   else
-    suite=${suite:-$(saved suite bookworm)}
-    memory_mb=${memory_mb:-$(saved memory_mb 2048)}
-    make_base_image "$suite"
-    make_keys
-    make_disk "$suite" "$memory_mb"
+    make_guest
   fi
-  boot_unless_on
 }
 
 start() {
   require_guest
   require_packages
+  cache=$(start_cache)
   lock_guest
   boot_unless_on
 }
@@ -673,28 +693,29 @@ stop() {
 rebuild() {
   require_guest
   require_packages
+  cache=$(start_cache)
+  clean_up_after_killed
   lock_guest
-  suite=${suite:-$(<"$dir/suite")}
-  memory_mb=${memory_mb:-$(<"$dir/memory_mb")}
-  make_base_image "$suite"
   pull_the_plug
   [[ -z $new_host_key ]] || rm -f "$dir/host_keys/complete"
-  make_keys
-  make_disk "$suite" "$memory_mb"
-  boot
+  make_guest
 }
 
 down() {
+  if [[ -d $dir ]]; then lock_guest; fi
+  discard_guest
+}
+
+# Also what an interrupted run left of one.
+discard_guest() {
   local owner
-  if [[ -d $dir ]]; then
-    lock_guest
-    pull_the_plug
-  fi
+  [[ ! -d $dir ]] || pull_the_plug
   lock_network
   for owner in "$owners_dir"/*; do
     [[ ! -f $owner || $(<"$owner") != "$dir" ]] || remove_network "${owner##*/}"
   done
   unlock_network
+  unmount_disk "$dir/root"
   remove_tree "$dir"
 }
 
@@ -717,10 +738,11 @@ address() {
 }
 
 list() {
-  local supervisor state address suite memory_mb
+  local supervisor state address suite memory_mb there
   for dir in "$sandbox_dir"/*/; do
     dir=${dir%/}
-    [[ -d $dir/root ]] || continue
+    there=$(has_disk)
+    [[ -n $there ]] || continue
     supervisor=$(supervisor_pid)
     if [[ -n $supervisor ]]; then state=running; else state=stopped; fi
     address=$(saved address -)
@@ -731,12 +753,20 @@ list() {
 }
 
 main() {
-  local command=${1-} name dir suite memory_mb new_host_key
+  local command=${1-} name dir suite memory_mb mirrors new_host_key from mlflow_version config cache
   case $command in
     up | rebuild | down | stop | start | run | address) ;;
     list)
       require_root_on_linux
       list
+      return
+      ;;
+    cache)
+      require_root_on_linux
+      case ${2-show} in
+        show | stop | clear) "${2-show}_cache" ;;
+        *) die "unknown command 'cache $2': see sandbox/vps.sh --help" ;;
+      esac
       return
       ;;
     -h | --help | help)

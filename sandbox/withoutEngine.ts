@@ -3,15 +3,20 @@
  * and waits for it, so order and values are those of a real `up`. It is a test instrument: no preview, and no state but
  * what was generated (passwords, keys, certificates), and how to remove each step that the last `up` applied.
  *
- *     tsx sandbox/withoutEngine.ts up|check|destroy --config FILE --state DIRECTORY [--stack NAME]
+ *     scripts/start.cjs sandbox/withoutEngine.ts up|check|destroy --config FILE --state DIRECTORY [--stack NAME]
+ *         [--guest DIRECTORY] [--only STEP,...] [--base DIRECTORY]
  *
  * `up` writes the stack's outputs to DIRECTORY/outputs.json; `check` prints the drift and exits 2 when there is any.
+ *
+ * `--guest` takes what leads to the host from the folder of a guest of vps.sh, where the config does not say it;
+ * `--only` carries out the commands of these steps and of no other; `--base` is the state of the layer that the guest
+ * stands on: as with an engine, a command that was applied there as it is now does not run again.
  */
 import { execFileSync } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join, resolve } from "node:path";
+import { join } from "node:path";
 import { parseArgs } from "node:util";
 import * as pulumi from "@pulumi/pulumi";
 import { parse } from "yaml";
@@ -20,8 +25,19 @@ import { demandNothing } from "../components/step/probe";
 import { type Connection, execute } from "../components/step/ssh";
 import { unwrap } from "./unwrap";
 
-const project = resolve(__dirname, "..");
 const applySeconds = 1800;
+
+const { values: options, positionals } = parseArgs({
+  allowPositionals: true,
+  options: {
+    config: { type: "string" },
+    state: { type: "string" },
+    stack: { type: "string" },
+    guest: { type: "string" },
+    only: { type: "string" },
+    base: { type: "string" },
+  },
+});
 
 interface CommandInputs {
   readonly connection: Connection;
@@ -128,6 +144,12 @@ class Applied {
     writeFileSync(this.file, JSON.stringify(this.known), { mode: 0o600 });
   }
 
+  /** Whether a command was applied as it is now, to whatever host. */
+  has(name: string, { create, stdin }: CommandInputs): boolean {
+    const known = this.known[name];
+    return known?.create === create && known.stdin === stdin;
+  }
+
   /** Those that the program no longer has, the last one first, as an engine removes them after all else is applied. */
   without(commands: ReadonlyMap<string, CommandInputs>): [string, CommandInputs][] {
     return Object.entries(this.known)
@@ -149,9 +171,20 @@ async function run(command: CommandInputs, action: "create" | "delete"): Promise
   }
 }
 
+/** What leads to a guest of vps.sh. */
+function hostOf(guest: string): Record<string, string> {
+  return {
+    "mlflow-vps:host.address": readFileSync(join(guest, "address"), "utf8").trim(),
+    "mlflow-vps:host.user": "deploy",
+    "mlflow-vps:host.hostKeyFile": join(guest, "host_key.pub"),
+    "mlflow-vps:host.privateKeyFile": join(guest, "id_ed25519"),
+  };
+}
+
 /** Reads the stack's config file as the engine does: lists and objects reach the program as JSON. */
 function stackConfig(file: string): Record<string, string> {
-  const config: Record<string, unknown> = parse(readFileSync(file, "utf8")).config;
+  const given: Record<string, unknown> = parse(readFileSync(file, "utf8")).config;
+  const config = { ...(options.guest ? hostOf(options.guest) : {}), ...given };
   return Object.fromEntries(
     Object.entries(config).map(([key, value]) => [
       key,
@@ -167,19 +200,19 @@ function settled<T>(value: pulumi.Input<T>): Promise<pulumi.Unwrap<T>> {
 }
 
 async function main(): Promise<number> {
-  const { values, positionals } = parseArgs({
-    allowPositionals: true,
-    options: { config: { type: "string" }, state: { type: "string" }, stack: { type: "string" } },
-  });
+  const { config, state } = options;
   const action = positionals[0];
-  if (!values.config || !values.state || !action || !["up", "check", "destroy"].includes(action)) {
+  if (!config || !state || !action || !["up", "check", "destroy"].includes(action)) {
     throw new Error(
-      "usage: withoutEngine.ts up|check|destroy --config FILE --state DIRECTORY [--stack NAME]",
+      "usage: withoutEngine.ts up|check|destroy --config FILE --state DIRECTORY [--stack NAME] " +
+        "[--guest DIRECTORY] [--only STEP,...] [--base DIRECTORY]",
     );
   }
-  mkdirSync(values.state, { recursive: true, mode: 0o700 });
-  const generated = new Generated(join(values.state, "generated.json"));
-  const applied = new Applied(join(values.state, "applied.json"));
+  mkdirSync(state, { recursive: true, mode: 0o700 });
+  const generated = new Generated(join(state, "generated.json"));
+  const applied = new Applied(join(state, "applied.json"));
+  const base = options.base === undefined ? undefined : new Applied(join(options.base, "applied.json"));
+  const only = options.only?.split(",").map((step) => `mlflow-${step}-command`);
   const commands = new Map<string, CommandInputs>();
   const probes: ProbeInputs[] = [];
 
@@ -225,9 +258,14 @@ async function main(): Promise<number> {
         probes.push(inputs);
         return { id: name, state: { ...inputs, drift: [], generation: 1 } };
       case "command:remote:Command":
+        if (only !== undefined && !only.includes(name)) {
+          return { id: name, state: inputs };
+        }
         commands.set(name, inputs);
         if (action === "up") {
-          await carryOut(run(inputs, "create"));
+          if (!base?.has(name, inputs)) {
+            await carryOut(run(inputs, "create"));
+          }
           applied.put(name, inputs);
         }
         return { id: name, state: inputs };
@@ -253,12 +291,12 @@ async function main(): Promise<number> {
       },
     },
     "mlflow-vps",
-    values.stack ?? "sandbox",
+    options.stack ?? "sandbox",
     false,
   );
-  pulumi.runtime.setAllConfig(stackConfig(values.config));
+  pulumi.runtime.setAllConfig(stackConfig(config));
 
-  const outputs = await settled(await import(join(project, "index.ts")));
+  const outputs = await settled(await import("../index"));
   await pulumi.runtime.disconnect();
 
   if (action === "up") {
@@ -267,7 +305,7 @@ async function main(): Promise<number> {
       applied.put(name);
     }
     process.stderr.write(saidSomething ? "" : "  nothing to do, the host is as it should be\n");
-    writeFileSync(join(values.state, "outputs.json"), JSON.stringify(outputs, undefined, 2), { mode: 0o600 });
+    writeFileSync(join(state, "outputs.json"), JSON.stringify(outputs, undefined, 2), { mode: 0o600 });
   }
   if (action === "check") {
     const drift = (await Promise.all(probes.map(observe))).flat();
@@ -275,8 +313,9 @@ async function main(): Promise<number> {
     return drift.length > 0 ? 2 : 0;
   }
   if (action === "destroy") {
-    for (const command of [...commands.values()].reverse()) {
+    for (const [name, command] of [...commands].reverse()) {
       await run(command, "delete");
+      applied.put(name);
     }
   }
   return 0;

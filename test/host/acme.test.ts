@@ -65,7 +65,7 @@ describe.skipIf(missing !== undefined)(`a server with a public name${missing ? `
 
   beforeAll(async () => {
     await guest.down();
-    await guest.up();
+    await guest.up("--from", "packaged");
     pebble = new Pebble(guest);
     await pebble.start(validDays);
     await pebble.lead(domain, guest.address);
@@ -100,7 +100,7 @@ describe.skipIf(missing !== undefined)(`a server with a public name${missing ? `
     expect(perSecond).toBeGreaterThan(20);
   };
 
-  describe("on a bare host", () => {
+  describe("on a host without a server", () => {
     it("gets a certificate of the public authority by itself", async () => {
       const output = await deployment.up();
       expect(output).toContain(

@@ -556,8 +556,7 @@ async function toldSince(before: number): Promise<string> {
 const canary = "/var/lib/mlflow/canary";
 
 beforeAll(async () => {
-  await guest.down();
-  await guest.up();
+  await deployment.serve();
   const device = `mlvps${guest.address.split(".")[2]}`;
   hostTool("ip", ["-batch", "-"], {
     input: Array.from(
@@ -565,7 +564,6 @@ beforeAll(async () => {
       (_, index) => `address add ${address(20 + index)}/24 dev ${device}`,
     ).join("\n"),
   });
-  await deployment.up();
   await guest.run(`
     echo "a secret next door" >${canary}; chown mlflow: ${canary}
     cat >/root/listen.py <<'PYTHON'

@@ -86,7 +86,7 @@ const stillReceives = async () => {
 
 beforeAll(async () => {
   await guest.down();
-  await guest.up();
+  await guest.up("--from", "packaged"); // it is reached on another port than a served one, from the first apply
   const unit = (start: string) =>
     `[Service]\\nExecStart=${start}\\n[Install]\\nWantedBy=multi-user.target\\n`;
   await guest.run(`

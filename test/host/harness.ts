@@ -1,45 +1,16 @@
-import { type ExecFileSyncOptions, execFile, execFileSync, spawn } from "node:child_process";
+import { type ExecFileSyncOptions, execFileSync, spawn } from "node:child_process";
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { type RequestOptions, request as requestHttp } from "node:http";
 import { request as requestHttps } from "node:https";
-import { join, resolve } from "node:path";
+import { join } from "node:path";
 import { connect, type PeerCertificate } from "node:tls";
 import { stringify } from "yaml";
 import { quote } from "../../components/step/script";
+import { endingWithUs, execute, project, python, type Result, succeed, succeedWarm } from "./processes";
+import { waiting } from "./waits";
 
-const project = resolve(__dirname, "../..");
 const vpsScript = join(project, "sandbox/vps.sh");
-const tsx = join(project, "node_modules/.bin/tsx");
-
-export interface Result {
-  readonly code: number;
-  readonly stdout: string;
-  readonly stderr: string;
-}
-
-function execute(
-  file: string,
-  args: readonly string[],
-  env: NodeJS.ProcessEnv = process.env,
-): Promise<Result> {
-  return new Promise((done) => {
-    execFile(file, [...args], { cwd: project, env, maxBuffer: 64 * 2 ** 20 }, (error, stdout, stderr) =>
-      done({ code: error ? (typeof error.code === "number" ? error.code : -1) : 0, stdout, stderr }),
-    );
-  });
-}
-
-async function succeed(
-  file: string,
-  args: readonly string[],
-  env: NodeJS.ProcessEnv = process.env,
-): Promise<string> {
-  const result = await execute(file, args, env);
-  if (result.code !== 0) {
-    throw new Error(`${file} ${args.join(" ")} exited ${result.code}:\n${result.stdout}\n${result.stderr}`);
-  }
-  return result.stdout;
-}
+const start = join(project, "scripts/start.cjs");
 
 /** A stand-in VPS of the sandbox. */
 export class Guest {
@@ -52,17 +23,20 @@ export class Guest {
     return readFileSync(join(this.directory, "address"), "utf8").trim();
   }
   async up(...options: string[]): Promise<void> {
-    await succeed(vpsScript, ["up", this.name, ...options]);
+    await this.vps("up", ...options);
   }
   async down(): Promise<void> {
-    await succeed(vpsScript, ["down", this.name]);
+    await this.vps("down");
   }
   async rebuild(...options: string[]): Promise<void> {
-    await succeed(vpsScript, ["rebuild", this.name, ...options]);
+    await this.vps("rebuild", ...options);
   }
   async reboot(): Promise<void> {
-    await succeed(vpsScript, ["stop", this.name]);
-    await succeed(vpsScript, ["start", this.name]);
+    await this.vps("stop");
+    await this.vps("start");
+  }
+  private vps(command: string, ...options: string[]): Promise<string> {
+    return waiting("guest", () => succeed(vpsScript, [command, this.name, ...options]));
   }
   /** Runs a shell command line as root inside the guest; fails when it fails. */
   async run(commandLine: string): Promise<string> {
@@ -156,35 +130,42 @@ export class Deployment {
     return join(this.guest.directory, this.stack === "sandbox" ? "deployment" : this.stack);
   }
 
-  /** Writes the config; the arguments of tsx. */
-  private command(action: "up" | "check" | "destroy"): string[] {
+  private writeConfig(host: Record<string, unknown>): string {
     mkdirSync(this.directory, { recursive: true });
     const file = join(this.directory, "Pulumi.test.yaml");
-    const given = {
-      "host.address": this.guest.address,
-      "host.user": "deploy",
-      "host.hostKeyFile": join(this.guest.directory, "host_key.pub"),
-      "host.privateKeyFile": join(this.guest.directory, "id_ed25519"),
-      "updates.time": hourOfUpdates,
-      ...this.config,
-    };
+    const given = { ...host, "updates.time": hourOfUpdates, ...this.config };
     const entries = Object.entries(given).filter(([, value]) => value !== undefined);
     writeFileSync(
       file,
       stringify({ config: Object.fromEntries(entries.map(([key, value]) => [`mlflow-vps:${key}`, value])) }),
     );
+    return file;
+  }
+
+  /** Writes the config; the arguments of start.cjs. */
+  private command(action: "up" | "check" | "destroy"): string[] {
+    const file = this.writeConfig({
+      "host.address": this.guest.address,
+      "host.user": "deploy",
+      "host.hostKeyFile": join(this.guest.directory, "host_key.pub"),
+      "host.privateKeyFile": join(this.guest.directory, "id_ed25519"),
+    });
     const state = join(this.directory, "state");
     return ["sandbox/withoutEngine.ts", action, "--config", file, "--state", state, "--stack", this.stack];
   }
 
   private run(action: "up" | "check" | "destroy"): Promise<Result> {
-    return execute(tsx, this.command(action));
+    return waiting("apply", () => execute(start, this.command(action)));
   }
 
   /** Begins to apply the program. */
   start(): RunningUp {
-    const child = spawn(tsx, this.command("up"), { cwd: project, detached: true, stdio: "ignore" });
-    const ended = new Promise<number | null>((done) => child.on("exit", done));
+    const child = spawn("setpriv", endingWithUs(start, this.command("up")), {
+      cwd: project,
+      detached: true,
+      stdio: "ignore",
+    });
+    const ended = waiting("apply", () => new Promise<number | null>((done) => child.on("exit", done)));
     return {
       ended,
       kill: async () => {
@@ -194,6 +175,15 @@ export class Deployment {
         await ended;
       },
     };
+  }
+
+  /** A new guest that this server runs on already, in place of making a bare one and applying the program to it. */
+  async serve(...options: string[]): Promise<void> {
+    const version = this.config["mlflow.version"];
+    const layer = ["--from", "served", ...(version === undefined ? [] : ["--mlflow", String(version)])];
+    await this.guest.down();
+    await this.guest.up(...layer, "--config", this.writeConfig({}), ...options);
+    trust(this.outputs);
   }
 
   /** Applies the program; what it printed. Fails when it fails. */
@@ -334,8 +324,8 @@ export function searchExperiments(
   });
 }
 
-/** Runs Python with the real MLflow client against a deployment, as its first user, set up as the README says. */
-export async function client(deployment: Deployment, args: readonly string[]): Promise<string> {
+/** The environment of an MLflow client of a deployment, as its first user, set up as the README says. */
+function clientEnvironment(deployment: Deployment): NodeJS.ProcessEnv {
   const { clientEnv, caCertificate } = deployment.outputs;
   const { directory } = deployment.guest;
   writeFileSync(join(directory, "mlflow-ca.pem"), caCertificate);
@@ -347,11 +337,17 @@ export async function client(deployment: Deployment, args: readonly string[]): P
       .filter((line) => line !== "")
       .map((line) => line.split(/=(.*)/s, 2)),
   );
-  return succeed(join(project, ".sandbox/client/bin/python"), args, {
-    ...process.env,
-    MLFLOW_DISABLE_TELEMETRY: "true",
-    ...variables,
-  });
+  return { ...process.env, MLFLOW_DISABLE_TELEMETRY: "true", ...variables };
+}
+
+/** Runs Python with the real MLflow client against a deployment: a script (`-c` and its text), or a file. */
+export function client(deployment: Deployment, args: readonly string[]): Promise<string> {
+  return waiting("client", () => succeedWarm(args, clientEnvironment(deployment)));
+}
+
+/** The same from nothing, as a user starts it. */
+export function freshClient(deployment: Deployment, args: readonly string[]): Promise<string> {
+  return waiting("client", () => succeed(python, args, clientEnvironment(deployment)));
 }
 
 /** Everything that an apply that does nothing must leave alone: files of ours by time and content, processes by id. */

@@ -9,7 +9,7 @@ import { Guest } from "./harness";
  * The database step by itself, on a host where PostgreSQL is used by others too: a second cluster of another major
  * version, databases of others beside ours, a login whose environment leads elsewhere.
  */
-const guest = new Guest("neighbours");
+const guest = new Guest("test-neighbours");
 const body = readFileSync(resolve(__dirname, "../../components/database/database.sh"), "utf8");
 const port = 5433;
 

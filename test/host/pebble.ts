@@ -3,6 +3,7 @@ import { mkdirSync, openSync, readFileSync, writeFileSync } from "node:fs";
 import { request } from "node:https";
 import { join, resolve } from "node:path";
 import { type Guest, hostTool, send, until } from "./harness";
+import { endingWithUs } from "./processes";
 
 const project = resolve(__dirname, "../..");
 const programs = join(project, ".sandbox/pebble");
@@ -107,9 +108,9 @@ export class Pebble {
 
   private run(program: string, args: readonly string[]): void {
     const log = openSync(join(this.directory, `${program}.log`), "w");
-    // It must not outlive a test that is killed, and hold its ports.
+    // It would hold its ports.
     this.processes.push(
-      spawn("setpriv", ["--pdeathsig", "TERM", "--", join(programs, program), ...args], {
+      spawn("setpriv", endingWithUs(join(programs, program), args), {
         stdio: ["ignore", log, log],
         env: { ...process.env, PEBBLE_VA_NOSLEEP: "1", PEBBLE_WFE_NONCEREJECT: "0", PEBBLE_AUTHZREUSE: "0" },
       }),

@@ -11,7 +11,10 @@ const production = new Deployment(new Guest("test-production"), {
 
 beforeAll(async () => {
   await Promise.all([staging.guest.down(), production.guest.down()]);
-  await Promise.all([staging.guest.up(), production.guest.up("--suite", "trixie")]);
+  await Promise.all([
+    staging.guest.up(),
+    production.guest.up("--suite", "trixie", "--mirrors", "real"), // Debian 12 by those: life
+  ]);
 });
 afterAll(() => Promise.all([staging.guest.down(), production.guest.down()]));
 

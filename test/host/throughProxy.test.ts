@@ -9,9 +9,7 @@ const guest = new Guest("test-proxy");
 const deployment = new Deployment(guest, { users: ["ada"] });
 
 beforeAll(async () => {
-  await guest.down();
-  await guest.up();
-  await deployment.up();
+  await deployment.serve();
 });
 afterAll(() => guest.down());
 

@@ -42,7 +42,8 @@ const finished = () =>
 
 beforeAll(async () => {
   await guest.down();
-  await guest.up();
+  // Versions of its packages are named below.
+  await guest.up("--suite", "bookworm", "--from", "packaged");
 });
 afterAll(() => guest.down());
 

@@ -159,7 +159,12 @@ describe("docs/faults.md", () => {
   const text = readFileSync(join(project, "docs/faults.md"), "utf8");
   const rows = text.split("\n").filter((line) => /^\| (?!Fault \|)/.test(line));
   const tests = (file: string) =>
-    readFileSync(join(project, "test", file === "story" ? "engine" : "host", `${file}.test.ts`), "utf8");
+    readFileSync(
+      file === "story"
+        ? join(project, "test/engine/story.test.ts")
+        : join(project, "test/host", file === "interruptions" ? `${file}.ts` : `${file}.test.ts`),
+      "utf8",
+    );
 
   test.each(rows.map((row) => row.split(" | ").at(-1)?.replace(/ \|$/, "") ?? ""))(
     "names a test: %s",
@@ -170,9 +175,10 @@ describe("docs/faults.md", () => {
   );
 
   test("leaves out no test of the faults", () => {
-    const titles = [
-      ...tests("faults").matchAll(/^ {2}it(?:\.each\(steps\))?\(\s*"([^"]+?)(?: %s.*)?"/gm),
-    ].map(([, title]) => title);
+    const files = ["faults", "installing", "interruptions"].map(tests).join("\n");
+    const titles = [...files.matchAll(/^ {2}it(?:\.each\(steps\))?\(\s*"([^"]+?)(?: %s.*)?"/gm)].map(
+      ([, title]) => title,
+    );
     expect(titles.length).toBeGreaterThan(15);
     for (const title of titles) {
       expect(text).toContain(title);

@@ -70,7 +70,7 @@ function drift(args: readonly string[], exported: string | undefined, refusal = 
   return new Promise<{ code: number; stdout: string; stderr: string; asked: () => string }>((done) => {
     execFile(
       process.execPath,
-      ["--import", "tsx", "scripts/drift.ts", ...args],
+      ["scripts/start.cjs", "scripts/drift.ts", ...args],
       { cwd: project, env: { PATH: path, HOME: directory } },
       (error, stdout, stderr) =>
         done({

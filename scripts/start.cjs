@@ -1,0 +1,125 @@
+#!/usr/bin/env node
+/**
+ * Runs one of the project's TypeScript programs, named by its path in the project:
+ *
+ *     scripts/start.cjs scripts/drift.ts ARGUMENT...
+ *
+ * Reading the TypeScript and the hundreds of files of Pulumi's SDK takes longer than most of what a program does. So
+ * esbuild bundles it once, and the bundle is kept in node_modules/.cache by a digest of all that it is made of: a
+ * program never meets the bundle of other sources or other packages.
+ */
+const { createHash } = require("node:crypto");
+const { existsSync, readdirSync, readFileSync, renameSync, rmSync, statSync } = require("node:fs");
+const Module = require("node:module");
+const { basename, dirname, join, resolve } = require("node:path");
+
+const project = resolve(__dirname, "..");
+const cache = join(project, "node_modules/.cache/mlflow-vps");
+const sources = ["components", "sandbox", "scripts"];
+/** The last one is npm's note of what it has installed. */
+const files = ["index.ts", "package.json", "tsconfig.json", "node_modules/.package-lock.json"];
+/** Bundles of other sources are kept as long as a start with them may be under way. */
+const staleAfter = 3_600_000;
+
+/** Of everything that a bundle may be made of; of the place too, for it holds paths. */
+function digest() {
+  const found = sources.flatMap((directory) =>
+    readdirSync(join(project, directory), { recursive: true, encoding: "utf8" })
+      .filter((name) => /\.(ts|cjs)$/.test(name))
+      .sort()
+      .map((name) => join(directory, name)),
+  );
+  const hash = createHash("sha256").update(project);
+  for (const file of [...found, ...files]) {
+    const content = readFileSync(join(project, file));
+    hash.update(`\n${file} ${content.length}\n`).update(content);
+  }
+  return hash.digest("hex").slice(0, 32);
+}
+
+/** @type {import("esbuild").Plugin} */
+const adapt = {
+  name: "adapt",
+  setup({ onLoad }) {
+    // These load the TypeScript compiler and npm's installer, to store code in an engine's state. Here is no engine.
+    onLoad({ filter: /@pulumi\/pulumi\/runtime\/closure\/(serializeClosure|codePaths)\.js$/ }, () => ({
+      contents: `exports.serializeFunction = async () => ({ text: "not stored: there is no engine" });`,
+    }));
+    // One line of source map for each file of a package: Node reads the map at each start (evanw/esbuild#1685).
+    onLoad({ filter: /\/node_modules\/.*\.[cm]?js$/ }, ({ path }) => {
+      const map = JSON.stringify({ version: 3, sources: [basename(path)], mappings: "AAAA" });
+      const url = `data:application/json;base64,${Buffer.from(map).toString("base64")}`;
+      return { contents: `${readFileSync(path, "utf8")}\n//# sourceMappingURL=${url}` };
+    });
+    // The components read the scripts that lie beside them.
+    onLoad({ filter: /\.ts$/ }, ({ path }) => ({
+      contents: `const __dirname = ${JSON.stringify(dirname(path))}; ${readFileSync(path, "utf8")}`,
+      loader: "ts",
+    }));
+  },
+};
+
+/**
+ * @param {string} program
+ * @param {string} bundle
+ */
+async function build(program, bundle) {
+  // Who starts at the same time finds the whole bundle or none.
+  const unfinished = `${bundle}.${process.pid}`;
+  await require("esbuild").build({
+    entryPoints: [program],
+    outfile: unfinished,
+    bundle: true,
+    platform: "node",
+    target: "node20.19",
+    external: ["*.node", "cpu-features"], // ssh2 does without them where they were not compiled
+    sourcemap: "inline",
+    sourcesContent: false,
+    plugins: [adapt],
+    logLevel: "silent", // what fails is thrown
+  });
+  renameSync(unfinished, bundle);
+}
+
+/** @param {string} current */
+function removeStale(current) {
+  for (const name of readdirSync(cache)) {
+    const directory = join(cache, name);
+    const { mtimeMs = Date.now() } = statSync(directory, { throwIfNoEntry: false }) ?? {};
+    if (name !== current && Date.now() - mtimeMs > staleAfter) {
+      rmSync(directory, { recursive: true, force: true });
+    }
+  }
+}
+
+/** @param {string} bundle */
+function run(bundle) {
+  process.setSourceMapsEnabled(true);
+  process.argv.splice(1, 2, bundle);
+  Module.runMain();
+}
+
+function main() {
+  const [program] = process.argv.slice(2);
+  if (program === undefined) {
+    throw new Error("usage: scripts/start.cjs PROGRAM ARGUMENT...");
+  }
+  const current = digest();
+  const bundle = join(cache, current, program.replace(/\.ts$/, ".cjs"));
+  if (existsSync(bundle)) {
+    run(bundle);
+    return;
+  }
+  build(join(project, program), bundle).then(
+    () => {
+      removeStale(current);
+      run(bundle);
+    },
+    (error) => {
+      process.stderr.write(`${error.message}\n`);
+      process.exitCode = 1;
+    },
+  );
+}
+
+main();
