@@ -236,7 +236,7 @@ def run(most_trees: int, plot: Path, once: bool) -> None:
     best = max(rows, key=lambda row: (row.accuracy, -row.trees))
     print(f"\nBest: {best.accuracy:.4f} with {best.trees} {'tree' if best.trees == 1 else 'trees'}")
     print(f"Plot: {plot.resolve()}")
-    print(f"Runs: {address}/#/experiments/{experiment_id}")
+    print(f"Runs: {address}/#/experiments/{experiment_id}/runs?workflowType=machine_learning")
 
 
 def arguments() -> argparse.Namespace:
