@@ -9,7 +9,7 @@
 #
 # A layer is named by a digest of all that makes it, so one of an older source is never met. $layer/disk holds its files,
 # $layer/state what the program noted down, $layer/stack the directories of this layer and of those below it, top first,
-# $layer/guests the folders of the guests that stand on it.
+# $layers_dir/guests the folders of the guests that stand on layers.
 
 : "${project_root:?} ${sandbox_dir:?} ${cache_dir:?} ${login_user:?} ${cache_authority:?}" # of vps.sh and cache.sh
 layers_dir=$cache_dir/layers
@@ -31,9 +31,9 @@ mount_disk() {
   [[ $1$2 != *[,\\]* && $2 != *:* ]] || die "overlayfs takes no comma, colon or backslash in a path: $2"
   mounted=$(is_mounted "$3")
   [[ -z $mounted ]] || return 0
-  mkdir -p "$2/upper" "$2/work" "$3"
-  rm -rf "$2/work/work/incompat" # by which the kernel marks a volatile disk in use, or one that the machine took along
-  message=$(mount -t overlay overlay -o "lowerdir=$1,upperdir=$2/upper,workdir=$2/work,redirect_dir=on,volatile" "$3" 2>&1) ||
+  mkdir -p "$2/upper" "$2/kernel" "$3"
+  rm -rf "$2"/kernel/*/incompat # by which the kernel marks a volatile disk in use, or one that the machine took along
+  message=$(mount -t overlay overlay -o "lowerdir=$1,upperdir=$2/upper,workdir=$2/kernel,redirect_dir=on,volatile" "$3" 2>&1) ||
     die "cannot mount an overlay on $3: $message. It needs an ordinary file system (ext4, xfs): put the guests on one with MLFLOW_VPS_SANDBOX=DIRECTORY"
 }
 
@@ -74,6 +74,7 @@ deb $mirror $suite-updates main
 deb ${mirror%/}-security $suite-security main
 TEXT
       forget_identity "$new"
+      find "$new/var/lib/apt/lists" -type f -delete # debootstrap's, of the suite alone
       cat /proc/sys/kernel/random/uuid >"$new/.id" # other layers stand on this very image
       mv "$new" "$base"
     fi
