@@ -4,9 +4,7 @@ import { defineConfig } from "vitest/config";
 import { BaseSequencer, type TestSpecification } from "vitest/node";
 
 const onHost = { testTimeout: 600_000, hookTimeout: 600_000 };
-const hostFiles = (...names: string[]) => names.map((name) => `test/host/${name}.test.ts`);
-const underLoad = hostFiles("changes", "upgrades");
-const alone = hostFiles("sandbox");
+const alone = ["test/host/sandbox.test.ts"];
 const results = process.env.TEST_RESULTS;
 
 /** Longest first, so that no worker idles while the other ends. A new file may be the longest, but for a unit test. */
@@ -33,33 +31,24 @@ export default defineConfig({
     sequence: { sequencer: LongestFirst },
     projects: [
       { test: { name: "unit", include: ["test/unit/**/*.test.ts"], testTimeout: 30_000, maxWorkers: 2 } },
-      // Each file has guests of its own. With two side by side the two cores idle for a fifth of the time.
+      // Each file has guests of its own. What changes a server under load waits for its clients more than it computes, and
+      // what installs computes: side by side they leave little of two cores idle.
       {
         test: {
           name: "host",
           include: ["test/host/**/*.test.ts"],
-          exclude: [...underLoad, ...alone],
+          exclude: alone,
           maxWorkers: 3,
           ...onHost,
         },
       },
-      // Then what needs the machine for its clients.
-      {
-        test: {
-          name: "host-load",
-          include: underLoad,
-          maxWorkers: 2,
-          sequence: { groupOrder: 1 },
-          ...onHost,
-        },
-      },
-      // And what ends the cache of packages.
+      // Then what ends the cache of packages.
       {
         test: {
           name: "host-alone",
           include: alone,
           maxWorkers: 1,
-          sequence: { groupOrder: 2 },
+          sequence: { groupOrder: 1 },
           ...onHost,
         },
       },

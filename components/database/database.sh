@@ -28,8 +28,9 @@ neighbours() {
 # login_refusal: what PostgreSQL says against the role's login; nothing when it works. It logs in the way the server does:
 # over TCP, with the password from the file that the server reads.
 login_refusal() {
-  local output code=0
-  output=$(PGPASSFILE=$password_file PGCONNECT_TIMEOUT=5 psql --no-psqlrc --no-password --host 127.0.0.1 --port "$database_port" \
+  local psql output code=0
+  psql=$(client psql)
+  output=$(PGPASSFILE=$password_file PGCONNECT_TIMEOUT=5 "$psql" --no-psqlrc --no-password --host 127.0.0.1 --port "$database_port" \
     --username "$role" --dbname "$database" --command 'select 1' 2>&1 </dev/null) || code=$?
   ((code == 0)) || head -n 1 <<<"${output:-psql exited $code}"
 }

@@ -37,7 +37,7 @@ Group=${account}
 WorkingDirectory=/var/lib/mlflow
 EnvironmentFile=/etc/mlflow-vps/mlflow-%i.env
 # tee outlives the server's SIGTERM, so that its last lines are kept, and ends with the server's output.
-ExecStart=/bin/bash -c 'exec "$$${releaseVariable}/bin/mlflow" server > >(trap "" TERM INT; exec tee -a ${logFile}) 2>&1'
+ExecStart=/bin/bash -c 'exec "$$${releaseVariable}/bin/python" /etc/mlflow-vps/mlflow-%i.py server > >(trap "" TERM INT; exec tee -a ${logFile}) 2>&1'
 # Also when MLflow ends without an error, as it does after a worker of its own was killed.
 Restart=always
 RestartSec=2

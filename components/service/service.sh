@@ -14,14 +14,14 @@ readonly copy_uri=${store_uri%/*}/$scratch_database
 readonly copy_password_file=$state_directory/pgpass-rehearsal
 readonly copy_artifacts=$temporary/rehearsal
 readonly copy_address=127.0.0.2 # where nginx never leads to
-readonly -a migration=(runuser --user "$account" -- env "TMPDIR=$temporary" "$release/bin/mlflow" db upgrade)
+readonly -a migration=(as_user "$account" env "TMPDIR=$temporary" "$release/bin/mlflow" db upgrade)
 readonly header_seconds=15 # which nginx gives a client for the header of a request (see the site)
 readonly drain_seconds=600
 
 # --- instances, named by their port --------------------------------------------------------------------------------
 
-# Each has a unit file and an environment file of its own, so that a change of either leaves the one that serves, and
-# its next start, as they are.
+# Each has files of its own (unit, environment, launcher), so that a change leaves the one that serves, and its next start,
+# as they are.
 
 # environment_of INSTANCE. Workers and job runner: the last size whose memory the host has, unless the settings say
 # otherwise.
@@ -44,6 +44,7 @@ with_files_of() {
   local text
   text=$(environment_of "$1")
   "$2" "$unit_directory/mlflow@$1.service" root:root 0644 "$unit"
+  "$2" "$state_directory/mlflow-$1.py" root:root 0644 "$launcher"
   "$2" "$state_directory/mlflow-$1.env" "root:$account" 0640 "$text${3:+$'\n'$3}"
 }
 
@@ -76,8 +77,8 @@ our_instances() {
   local running enabled all file files='' instance ours
   running=$(running_instances)
   enabled=$(enabled_instances)
-  for file in "$unit_directory"/mlflow@*.service "$state_directory"/mlflow-*.env; do
-    [[ ! $file =~ [@-]([0-9]+)\.(service|env)$ ]] || files+=${BASH_REMATCH[1]}$'\n'
+  for file in "$unit_directory"/mlflow@*.service "$state_directory"/mlflow-*.{env,py}; do
+    [[ ! $file =~ [@-]([0-9]+)\.(service|env|py)$ ]] || files+=${BASH_REMATCH[1]}$'\n'
   done
   all=$(sort -u <<<"$running"$'\n'"$enabled"$'\n'"$files")
   for instance in $all; do
@@ -154,9 +155,9 @@ check_instance() {
     return
   fi
   command=$(command_line_of "$process")
-  [[ " $command" == *" $release/bin/mlflow "* ]] || problem "$name runs another release than $release"
-  outdated=$(older_than "$process" "$unit_directory/$name" "$state_directory/mlflow-$1.env")
-  [[ -z $outdated ]] || problem "$name was started before its unit or environment file was last changed"
+  [[ $command == "$release/bin/python "* ]] || problem "$name runs another release than $release"
+  outdated=$(older_than "$process" "$unit_directory/$name" "$state_directory/mlflow-$1".{env,py})
+  [[ -z $outdated ]] || problem "$name was started before its unit, environment file or launcher was last changed"
   outdated=$(older_than "$process" "$release/.contents")
   [[ -z $outdated ]] || problem "$name was started before its release was last put right"
   replaced=$(replaced_files "$1")
@@ -247,7 +248,7 @@ stop_instance() {
   [[ $state == inactive ]] || logged "stopping $name" systemctl stop "$name"
   state=$(unit_property "$name" ActiveState)
   [[ $state != failed ]] || systemctl reset-failed "$name"
-  rm -f "$unit_directory/$name" "$state_directory/mlflow-$1.env"
+  rm -f "$unit_directory/$name" "$state_directory/mlflow-$1".{env,py}
   systemctl daemon-reload
 }
 
@@ -321,10 +322,11 @@ nginx_state() {
 
 # read_schema: $schema is the newest migration in the database, nothing in a new one; $refusal is why there is no answer.
 read_schema() {
-  local code=0
+  local psql code=0
   refusal=''
+  psql=$(client psql)
   schema=$(
-    PGPASSFILE=$password_file psql --no-psqlrc --no-password --quiet --tuples-only --no-align --set ON_ERROR_STOP=1 \
+    PGPASSFILE=$password_file "$psql" --no-psqlrc --no-password --quiet --tuples-only --no-align --set ON_ERROR_STOP=1 \
       "postgresql://$role@127.0.0.1:$database_port/$database" 2>&1 <<'SQL'
 select to_regclass('public.alembic_version') is not null as present \gset
 \if :present

@@ -3,6 +3,7 @@ import { join } from "node:path";
 import * as pulumi from "@pulumi/pulumi";
 import { passwordFile } from "../database/database";
 import type { Release } from "../runtime/runtime";
+import { managed } from "../step/script";
 import { type HostArgs, Step } from "../step/step";
 import { renderEnvironment, renderLogRotation, renderRestartRule, renderUnit, sizes } from "./render";
 
@@ -71,6 +72,7 @@ export class Service extends Step {
           temporary,
           sizes: sizes.map((size) => `${size.memory} ${size.workers} ${size.jobs}`),
           unit: renderUnit(account, artifacts),
+          launcher: `${managed}\n${readFileSync(join(__dirname, "serve.py"), "utf8").trimEnd()}`,
           smokeTest: readFileSync(join(__dirname, "smoke.py"), "utf8"),
           queuedJobs: readFileSync(join(__dirname, "queued_jobs.py"), "utf8"),
           logRotation: renderLogRotation(account),

@@ -1,5 +1,5 @@
 // Apart from the probe: who only looks need not load Pulumi's SDK, which takes longer than the look.
-import { type Connection, execute, plainError } from "./ssh";
+import { type Connection, executeShared, plainError } from "./ssh";
 
 /** Longest time that looking at one step of a host may take. */
 const checkSeconds = 120;
@@ -23,7 +23,12 @@ export async function observe(probe: Omit<ProbeInputs, "demand">): Promise<strin
   // What a login script prints stands before this line.
   const begin = "-- check --";
   const preamble = `echo '${begin}'\ndeclare -r client_time=${Math.floor(Date.now() / 1000)}\n`;
-  const finished = await execute(probe.connection, probe.command, preamble + probe.script, checkSeconds);
+  const finished = await executeShared(
+    probe.connection,
+    probe.command,
+    preamble + probe.script,
+    checkSeconds,
+  );
   if (finished.code !== 0) {
     const cause = finished.stderr.trim().split("\n").slice(-5).join("\n");
     const hint = /sudo: .*(password|not allowed|sudoers)/.test(cause)

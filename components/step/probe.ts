@@ -3,7 +3,7 @@ import { observe, type ProbeInputs } from "./observe";
 import { plainError } from "./ssh";
 
 /** Raise when the provider code below changes, so that stacks take the new code. */
-const providerVersion = 2;
+const providerVersion = 3;
 
 interface ProbeState extends ProbeInputs {
   readonly providerVersion: number;

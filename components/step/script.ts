@@ -38,6 +38,9 @@ function declaration(name: string, value: Value): string {
   return `declare -r ${variable}=${quote(String(value))}`;
 }
 
+// Bash reads what it gets through a pipe one byte at a time; this reads the rest at once.
+const readRest = 'script=$(cat) || exit; eval "$script"';
+
 /**
  * Renders what is sent to `bash -s ACTION` on the host: the values (camelCase becomes snake_case), the library, the
  * step's three functions, and in the last line the call, so that a transfer that is cut short runs nothing.
@@ -45,7 +48,7 @@ function declaration(name: string, value: Value): string {
 export function renderScript(step: string, values: Values, body: string): string {
   const all = { step, privileged: true, managed, drainFile, ...values };
   const declarations = Object.entries(all).map(([name, value]) => declaration(name, value));
-  return [...declarations, library, body.trimEnd(), 'main "$@" </dev/null', ""].join("\n");
+  return [readRest, ...declarations, library, body.trimEnd(), 'main "$@" </dev/null', ""].join("\n");
 }
 
 /**

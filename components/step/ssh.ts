@@ -1,4 +1,5 @@
-import { Client } from "ssh2";
+import type { EventEmitter } from "node:events";
+import { Client, type ClientChannel } from "ssh2";
 
 /** How to log in to the host; the fields are those that `remote.Command` of `@pulumi/command` takes. */
 export interface Connection {
@@ -21,6 +22,9 @@ export interface Finished {
 const loginSeconds = 15;
 /** How a login is explained that sshd did not take up; such a one is worth another try. */
 const turnedAway = "something answers there, but it ends the connection before a login";
+
+/** How a host is quoted that lets no further command run over a connection that it has taken. */
+const noSession = "the host opened no session";
 
 /** An error whose message says it all: the engine prints the stack of every other one. */
 export function plainError(message: string): Error {
@@ -83,11 +87,91 @@ export async function execute(
   seconds: number,
   onOutput: (text: string) => void = () => undefined,
 ): Promise<Finished> {
+  const client = await logIn(connection);
+  try {
+    return await executeOn(client, connection, command, stdin, seconds, onOutput);
+  } finally {
+    client.end();
+  }
+}
+
+/** A connection that several commands share, and who waits for their turn on it. */
+interface SharedLogin {
+  readonly client: Promise<Client>;
+  commands: number;
+  /** Will close it, when no command follows. */
+  closing?: NodeJS.Timeout;
+  /** Commands at once; sshd's default (MaxSessions) is 10. */
+  limit: number;
+  readonly waiting: (() => void)[];
+}
+
+/**
+ * Like `execute`, over one connection for all that run at the same time: a host may allow few logins in a minute. It does
+ * not show what a command does to later logins, as a firewall's rule may.
+ *
+ * @param keepFor how long the connection is kept for a command that may follow, in ms; so long it also keeps the process
+ */
+export async function executeShared(
+  connection: Connection,
+  command: string,
+  stdin: string,
+  seconds: number,
+  onOutput?: (text: string) => void,
+  keepFor = 0,
+): Promise<Finished> {
+  // Global, for the engine runs this code apart from its module.
+  const holder = globalThis as { mlflowVpsLogins?: Record<string, SharedLogin> };
+  holder.mlflowVpsLogins ??= {};
+  const logins = holder.mlflowVpsLogins;
+  const key = JSON.stringify(connection);
+  const login = logins[key] ?? { client: logIn(connection), commands: 0, limit: 8, waiting: [] };
+  const { client, waiting } = login;
+  const forget = () => {
+    if (logins[key] === login) {
+      delete logins[key];
+    }
+  };
+  if (logins[key] === undefined) {
+    logins[key] = login;
+    client.then((opened) => opened.on("close", forget), forget);
+  }
+  clearTimeout(login.closing);
+  for (;;) {
+    while (login.commands >= login.limit) {
+      await new Promise<void>((free) => waiting.push(free));
+    }
+    login.commands += 1;
+    try {
+      return await executeOn(await client, connection, command, stdin, seconds, onOutput);
+    } catch (error) {
+      // This host allows fewer at once: the others have come first.
+      if (login.commands === 1 || !(error as Error).message.includes(noSession)) {
+        throw error;
+      }
+      login.limit = login.commands - 1;
+    } finally {
+      login.commands -= 1;
+      waiting.shift()?.();
+      if (login.commands === 0 && waiting.length === 0) {
+        login.closing = setTimeout(() => {
+          forget();
+          client.then(
+            (opened) => opened.end(),
+            () => undefined, // the command has thrown why
+          );
+        }, keepFor);
+      }
+    }
+  }
+}
+
+async function logIn(connection: Connection): Promise<Client> {
   for (let attempt = 1; ; attempt++) {
     try {
-      return await executeOnce(connection, command, stdin, seconds, onOutput);
+      return await logInOnce(connection);
     } catch (error) {
-      // sshd turns some of more than ten logins at once away (MaxStartups), and a refresh looks at all steps at once.
+      // sshd turns some of more than ten logins at once away (MaxStartups), and the engine runs several commands at once.
       if (attempt === 4 || !(error as Error).message.includes(turnedAway)) {
         throw error;
       }
@@ -96,63 +180,19 @@ export async function execute(
   }
 }
 
-function executeOnce(
-  connection: Connection,
-  command: string,
-  stdin: string,
-  seconds: number,
-  onOutput: (text: string) => void,
-): Promise<Finished> {
+function logInOnce(connection: Connection): Promise<Client> {
   return new Promise((resolve, reject) => {
     const client = new Client();
     const [keyType = "", pinnedKey = ""] = connection.hostKey.trim().split(/\s+/);
     let presentedKey: string | undefined;
-    let timer: NodeJS.Timeout | undefined;
-    const end = (finish: () => void) => {
-      clearTimeout(timer);
+    const fail = (cause: string) => {
       client.end();
-      finish();
+      reject(plainError(explainLoginError(connection, cause, presentedKey)));
     };
-    let loggedIn = false;
-    const failure = (cause: string) =>
-      plainError(
-        loggedIn
-          ? `${connection.host}: the connection broke while '${command.split(" #")[0]}' ran (${cause})`
-          : explainLoginError(connection, cause, presentedKey),
-      );
-    client.on("error", (error) => end(() => reject(failure(error.message))));
+    client.on("error", (error) => fail(error.message));
     client.on("connect", () => client.setNoDelay(true));
-    client.on("close", () => reject(failure("the host closed the connection")));
-    client.on("ready", () => {
-      loggedIn = true;
-      timer = setTimeout(() => {
-        end(() =>
-          reject(plainError(`${connection.host}: no end of '${command.split(" #")[0]}' after ${seconds} s`)),
-        );
-        client.destroy();
-      }, seconds * 1000);
-      client.exec(command, (error, stream) => {
-        if (error) {
-          end(() => reject(error));
-          return;
-        }
-        let stdout = "";
-        let stderr = "";
-        stream.setEncoding("utf8").on("data", (text: string) => {
-          stdout += text;
-          onOutput(text);
-        });
-        stream.stderr.setEncoding("utf8").on("data", (text: string) => {
-          stderr += text;
-        });
-        let code = -1;
-        stream.on("exit", (exitCode: number | null) => {
-          code = exitCode ?? -1;
-        });
-        stream.on("close", () => end(() => resolve({ code, stdout, stderr })));
-        stream.end(stdin);
-      });
-    });
+    client.on("close", () => fail("the host closed the connection"));
+    client.on("ready", () => resolve(client));
     client.connect({
       host: connection.host,
       port: connection.port,
@@ -170,5 +210,72 @@ function executeOnce(
         return false;
       },
     });
+  });
+}
+
+function executeOn(
+  client: Client,
+  connection: Connection,
+  command: string,
+  stdin: string,
+  seconds: number,
+  onOutput: (text: string) => void = () => undefined,
+): Promise<Finished> {
+  const shown = command.split(" #")[0];
+  return new Promise((resolve, reject) => {
+    const emitter: EventEmitter = client;
+    let channel: ClientChannel | undefined;
+    let timer: NodeJS.Timeout | undefined;
+    // In this order, because the engine stores this code only when each name is known before it is used.
+    const listeners: [string, (error?: Error) => void][] = [];
+    const settle = (end: () => void) => {
+      clearTimeout(timer);
+      for (const [event, listener] of listeners) {
+        emitter.removeListener(event, listener);
+      }
+      end();
+    };
+    const broken = (cause: string) =>
+      settle(() =>
+        reject(plainError(`${connection.host}: the connection broke while '${shown}' ran (${cause})`)),
+      );
+    for (const event of ["error", "close"]) {
+      const listener = (error?: Error) => broken(error?.message ?? "the host closed the connection");
+      listeners.push([event, listener]);
+      emitter.on(event, listener);
+    }
+    timer = setTimeout(() => {
+      settle(() => reject(plainError(`${connection.host}: no end of '${shown}' after ${seconds} s`)));
+      channel?.destroy();
+    }, seconds * 1000);
+    const started = (error: Error | undefined, stream: ClientChannel) => {
+      if (error) {
+        settle(() =>
+          reject(plainError(`${connection.host}: ${noSession} for '${shown}' (${error.message})`)),
+        );
+        return;
+      }
+      channel = stream;
+      let stdout = "";
+      let stderr = "";
+      stream.setEncoding("utf8").on("data", (text: string) => {
+        stdout += text;
+        onOutput(text);
+      });
+      stream.stderr.setEncoding("utf8").on("data", (text: string) => {
+        stderr += text;
+      });
+      let code = -1;
+      stream.on("exit", (exitCode: number | null) => {
+        code = exitCode ?? -1;
+      });
+      stream.on("close", () => settle(() => resolve({ code, stdout, stderr })));
+      stream.end(stdin);
+    };
+    try {
+      client.exec(command, started);
+    } catch (error) {
+      broken((error as Error).message); // before this one had its turn
+    }
   });
 }

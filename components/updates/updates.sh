@@ -47,8 +47,9 @@ check() {
   for unit in "${units[@]}"; do
     # A service that a timer starts is 'static'.
     enabled=$(starts_at_boot "$unit")
+    [[ -z $enabled ]] || continue
     state=$(unit_property "$unit" UnitFileState)
-    [[ -n $enabled ]] || problem "$unit is ${state:-missing}"
+    problem "$unit is ${state:-missing}"
   done
 }
 

@@ -175,7 +175,9 @@ describe("the host", () => {
   });
 
   it("kills one worker, as the kernel does when memory is exhausted: it is started again", async () => {
-    await outage("worker killed", () => guest.run("kill -KILL $(pgrep --uid mlflow --full uvicorn)"));
+    await outage("worker killed", () =>
+      guest.run("kill -KILL $(pgrep --uid mlflow --full 'mlflow-[0-9]*[.]py server')"),
+    );
   });
 
   it("has no memory to give to the service: requests fail, and it recovers with the memory", async () => {

@@ -33,8 +33,8 @@ const keepingClients = 12;
 const openingClients = 2;
 /** Longest pause of a client between two requests, in ms; on average it is half as long. */
 const longestPause = 120;
-/** Pause of a slow client between two parts of a request, in ms: longer than a reload in all. */
-const slowness = 1500;
+/** Pause of a slow client between two parts of a request, in ms: with all five longer than a reload, which is 3 s at most. */
+const slowness = 900;
 const piece = Buffer.alloc(2 ** 16, "artifact ");
 const pieces = 16;
 

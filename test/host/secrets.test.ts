@@ -120,7 +120,7 @@ describe("a secret", () => {
 
   /** Where it could be left: [place, what prints all of it, something that must be there for it is really read]. */
   it.each([
-    ["the process list during every up", "cat /root/samples", "uvicorn"],
+    ["the process list during every up", "cat /root/samples", "mlflow-500"],
     ["the environment of logins", "cat /root/samples", "SSH_CONNECTION="],
     ["the journal", "journalctl --no-pager -o export", "mlflow@500"],
     ["nginx's logs", "cat /var/log/nginx/*", "experiments/search"],

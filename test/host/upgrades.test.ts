@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { client, Deployment, Guest, send, until } from "./harness";
+import { withLauncher } from "./launcher";
 import { UnderLoad } from "./underLoad";
 
 /**
@@ -164,11 +165,12 @@ SQL`);
   });
 
   it("when the new service does not start, leaves the old one serving on the migrated database", async () => {
+    const uvicorn = await guest.run("ls -d /opt/mlflow/releases/3.16.1-*/lib/python3*/site-packages/uvicorn");
     await guest.start(`
       until runuser -u postgres -- psql -d mlflow -Atc 'select version_num from alembic_version' | grep -qv ${old}; do sleep 0.05; done
-      chmod -x /opt/mlflow/releases/3.16.1-*/bin/mlflow`);
-    await failsUnnoticed(/does not answer on 127\.0\.0\.1/, () =>
-      guest.run("chmod +x /opt/mlflow/releases/3.16.1-*/bin/mlflow"),
+      mv ${uvicorn} ${uvicorn}.away`);
+    await failsUnnoticed(/No module named 'uvicorn'[\s\S]*does not answer on 127\.0\.0\.1/, () =>
+      guest.run(`mv ${uvicorn}.away ${uvicorn}`),
     );
     expect(await schema()).not.toBe(old);
   });
@@ -214,6 +216,44 @@ describe("no request fails", () => {
     expect(await guest.run("ls /opt/mlflow/releases | cut -d - -f 1 | paste -sd ' '")).toBe("3.16.1 3.17.2");
     expect(await dumps()).toBe("2");
     expect(await leftovers()).toBe("");
+  });
+});
+
+describe("each release of MLflow 3", () => {
+  const describing = `import json
+from mlflow.server import app as flask
+from mlflow.server.fastapi_app import app
+print("application", json.dumps([
+    sorted(f"{rule} {sorted(rule.methods)} {rule.endpoint}" for rule in flask.url_map.iter_rules()),
+    [each.__name__ for each in flask.before_request_funcs[None] + flask.after_request_funcs.get(None, [])],
+    sorted(f"{getattr(route, 'path', '')} {sorted(getattr(route, 'methods', None) or [])}" for route in app.routes),
+    [each.cls.__name__ for each in app.user_middleware],
+]))`;
+  const settings = { MLFLOW_BACKEND_STORE_URI: "sqlite:///described.db", MLFLOW_WORKERS: "1" };
+
+  it("serves the same application as when MLflow starts its web server itself", async () => {
+    const releases = (await guest.run("ls -d /opt/mlflow/releases/3.*")).split("\n");
+    expect(releases).toHaveLength(2);
+    for (const release of releases) {
+      const described = async (lines: string) => {
+        const program = withLauncher(
+          release,
+          `description = ${JSON.stringify(describing)}
+${lines}
+serve.mlflow.server._exec_cmd = serve.start
+serve.cli(["server"])`,
+          settings,
+        );
+        const output = await guest.run(`rm -f /var/lib/mlflow/tmp/described.db; ${program} 2>&1`);
+        return JSON.parse(/^application (.*)$/m.exec(output)?.[1] ?? "null");
+      };
+      const here = await described("serve.ThisProcess.wait = lambda self: exec(description)");
+      const itself = await described(`exec_cmd = serve.exec_cmd
+serve.reason_against = lambda command, variables: "for comparison"
+serve.exec_cmd = lambda command, **options: exec_cmd([sys.executable, "-c", "import uvicorn.main\\n" + description], **options)`);
+      expect(here).toEqual(itself);
+      expect(here[0].length).toBeGreaterThan(100);
+    }
   });
 });
 

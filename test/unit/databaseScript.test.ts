@@ -116,7 +116,8 @@ ${instead(`write_access_file "$access_lines"$'\\n'`)}`,
 
 describe("statements", () => {
   test("are for this host's PostgreSQL, whatever the login's environment says", async () => {
-    writeFileSync(at("bin/runuser"), '#!/bin/sh\nshift 3\nexec "$@"\n', { mode: 0o755 });
+    writeFileSync(at("bin/id"), "#!/bin/sh\necho 0\n", { mode: 0o755 });
+    writeFileSync(at("bin/setpriv"), '#!/bin/sh\nshift 6\nexec "$@"\n', { mode: 0o755 });
     writeFileSync(at("bin/psql"), '#!/bin/sh\nenv | grep ^PG\necho "$@"\ncat\n', { mode: 0o755 });
     const elsewhere = {
       PGHOST: "db.example.org",

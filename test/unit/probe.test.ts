@@ -15,7 +15,7 @@ const host = vi.hoisted(() => ({
 }));
 vi.mock("../../components/step/ssh", async (original) => ({
   ...(await original<object>()),
-  execute: async (
+  executeShared: async (
     connection: Connection,
     command: string,
     stdin: string,

@@ -85,7 +85,7 @@ describe("the service", () => {
       WorkingDirectory=/var/lib/mlflow
       EnvironmentFile=/etc/mlflow-vps/mlflow-%i.env
       # tee outlives the server's SIGTERM, so that its last lines are kept, and ends with the server's output.
-      ExecStart=/bin/bash -c 'exec "$$MLFLOW_VPS_RELEASE/bin/mlflow" server > >(trap "" TERM INT; exec tee -a /var/log/mlflow/server.log) 2>&1'
+      ExecStart=/bin/bash -c 'exec "$$MLFLOW_VPS_RELEASE/bin/python" /etc/mlflow-vps/mlflow-%i.py server > >(trap "" TERM INT; exec tee -a /var/log/mlflow/server.log) 2>&1'
       # Also when MLflow ends without an error, as it does after a worker of its own was killed.
       Restart=always
       RestartSec=2

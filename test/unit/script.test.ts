@@ -213,7 +213,8 @@ esac' DEBUG
     const all = await probesOfTheProgram();
     expect(all).toHaveLength(13);
     for (const { name, inputs } of all) {
-      const script = String(inputs.script);
+      const [reading = "", script = ""] = String(inputs.script).split(/(?<=^[^\n]*\n)/, 2);
+      expect(reading).toBe('script=$(cat) || exit; eval "$script"\n');
       const lastLine = script.trimEnd().lastIndexOf("\n") + 1;
       expect(script.slice(lastLine)).toBe('main "$@" </dev/null\n');
       expect(`${name}: ${await done(script.slice(0, lastLine))}`).toBe(`${name}: `);

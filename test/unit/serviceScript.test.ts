@@ -38,6 +38,7 @@ beforeEach(() => {
     temporary: join(directory, "tmp"),
     sizes: ["0 1 false"],
     unit: `${managed}\nthe unit`,
+    launcher: `${managed}\nthe launcher`,
     smokeTest: "",
     queuedJobs: "",
     logRotation: managed,
@@ -210,7 +211,7 @@ describe("an instance", () => {
       older_than() { [[ " $* " != *"/${stale} "* ]] || echo yes; }
       check_instance 5000`);
   beforeEach(() => {
-    put("proc/4711/cmdline", `python\0${values.release}/bin/mlflow\0server\0`);
+    put("proc/4711/cmdline", `${values.release}/bin/python\0/etc/mlflow-vps/mlflow-5000.py\0server\0`);
     put("proc/4711/maps", "7f00 r-xp 00 08:01 42 /usr/lib/libc.so.6\n");
     put("sys/fs/cgroup/s/mlflow/cgroup.procs", "4711\n");
   });

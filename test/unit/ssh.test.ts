@@ -1,7 +1,8 @@
 import { once } from "node:events";
 import { type AddressInfo, connect, createServer } from "node:net";
+import type { ServerChannel } from "ssh2";
 import { afterEach, describe, expect, test } from "vitest";
-import { execute, explainLoginError } from "../../components/step/ssh";
+import { execute, executeShared, explainLoginError } from "../../components/step/ssh";
 import {
   ecdsaHostKey,
   encryptedLoginKey,
@@ -133,6 +134,117 @@ describe("a command on the host", () => {
       () => "refused",
     );
     expect(outcome).not.toBe(0);
+  });
+});
+
+describe("commands at the same time", () => {
+  const steps = Array.from({ length: 13 }, (_, index) => `step ${index}`);
+  const runAll = (server: SshServer) =>
+    Promise.all(steps.map((step) => executeShared(server.connection, step, `stdin of ${step}`, 10)));
+  /** Ends a command only when others are there as well, as far as the host lets them be. */
+  const together = (number: number) => {
+    const channels: ServerChannel[] = [];
+    let most = 0;
+    const run = (channel: ServerChannel, command: string) => {
+      channels.push(channel);
+      most = Math.max(most, channels.length);
+      channel.write(`output of ${command}`);
+      const last = () =>
+        channels.length > 0 && setTimeout(() => exit(channels.shift() as ServerChannel, 0), 5);
+      if (channels.length === number) {
+        last();
+      } else {
+        setTimeout(last, 100);
+      }
+    };
+    return { run, most: () => most };
+  };
+
+  test("share one connection, which is closed behind the last", async () => {
+    const { run, most } = together(8);
+    const server = await start({ run });
+    const all = await runAll(server);
+    expect(all.map(({ stdout }) => stdout)).toEqual(steps.map((step) => `output of ${step}`));
+    expect([server.met(), most()]).toEqual([1, 8]);
+    expect(server.commands.map(({ command, stdin }) => stdin === `stdin of ${command}`)).not.toContain(false);
+    await until(() => server.open() === 0);
+  });
+
+  test("wait for each other on a host that allows fewer over one connection", async () => {
+    const { run, most } = together(2);
+    const server = await start({ run, sessions: 2 });
+    expect((await runAll(server)).map(({ code }) => code)).toEqual(steps.map(() => 0));
+    expect([server.met(), most(), server.commands.length]).toEqual([1, 2, 13]);
+  });
+
+  test("are refused with the true cause on a host that allows none", async () => {
+    const server = await start({ sessions: 0 });
+    expect(await refusal(executeShared(server.connection, "work # step", "", 10))).toMatch(
+      /^127\.0\.0\.1: the host opened no session for 'work' \(.*open failure/,
+    );
+    await until(() => server.open() === 0);
+  });
+
+  test("end together when the connection breaks, and the next ones have a new one", async () => {
+    let broken = false;
+    const server = await start({
+      run: (channel, _command, _stdin, socket) => {
+        if (broken) {
+          exit(channel, 0);
+          return;
+        }
+        setTimeout(() => {
+          broken = true;
+          socket.destroy();
+        }, 50);
+      },
+    });
+    const outcomes = await Promise.allSettled(
+      steps.map((step) => executeShared(server.connection, step, "", 10)),
+    );
+    // Those too that waited for their turn.
+    for (const outcome of outcomes) {
+      expect(outcome).toMatchObject({
+        reason: { message: expect.stringContaining("the connection broke while") },
+      });
+    }
+    expect((await executeShared(server.connection, "true", "", 10)).code).toBe(0);
+    expect(server.met()).toBe(2);
+  });
+
+  test("are all refused when the login is, and the next ones try again", async () => {
+    let refused = true;
+    const server = await start({ login: (context) => (refused ? context.reject() : context.accept()) });
+    const outcomes = await Promise.allSettled(
+      steps.map((step) => executeShared(server.connection, step, "", 10)),
+    );
+    expect(new Set(outcomes.map((each) => each.status === "rejected" && each.reason.message)).size).toBe(1);
+    expect(server.met()).toBe(1);
+    refused = false;
+    expect((await executeShared(server.connection, "true", "", 10)).code).toBe(0);
+  });
+
+  test("leave the connection to one that follows within the time that they ask for", async () => {
+    const server = await start();
+    for (const step of steps) {
+      await executeShared(server.connection, step, "", 10, undefined, 200);
+    }
+    expect([server.met(), server.open()]).toEqual([1, 1]);
+    await until(() => server.open() === 0);
+    await executeShared(server.connection, "true", "", 10);
+    expect(server.met()).toBe(2);
+  });
+
+  test("have a time limit each, which ends no other", async () => {
+    const server = await start({
+      run: (channel, command) => void (command === "slow" || setTimeout(() => exit(channel, 0), 300)),
+    });
+    const other = executeShared(server.connection, "other", "", 10);
+    expect(await refusal(executeShared(server.connection, "slow", "", 0.1))).toContain(
+      "no end of 'slow' after 0.1 s",
+    );
+    expect((await other).code).toBe(0);
+    await until(() => server.open() === 0);
   });
 });
 

@@ -13,6 +13,8 @@ export interface SshServer {
   readonly logins: readonly string[];
   /** Connections that are open now. */
   readonly open: () => number;
+  /** Connections that were ever made. */
+  readonly met: () => number;
   readonly close: () => Promise<void>;
 }
 
@@ -23,6 +25,8 @@ export interface SshServerOptions {
   readonly authorized?: string;
   /** What a login does in place of asking the keys. */
   readonly login?: (context: AuthContext, socket: Socket) => void;
+  /** Commands that may run at the same time over one connection (MaxSessions of sshd). @default any number */
+  readonly sessions?: number;
   /** What a command does, once its standard input has ended. */
   readonly run?: (channel: ServerChannel, command: string, stdin: string, socket: Socket) => void;
 }
@@ -36,8 +40,10 @@ export async function startSshServer(options: SshServerOptions = {}): Promise<Ss
   const {
     key = hostKey.private,
     authorized = loginKey.public,
+    sessions = Number.POSITIVE_INFINITY,
     run = (channel) => exit(channel, 0),
   } = options;
+  let met = 0;
   const commands: { command: string; stdin: string }[] = [];
   const logins: string[] = [];
   const sockets = new Set<Socket>();
@@ -65,8 +71,18 @@ export async function startSshServer(options: SshServerOptions = {}): Promise<Ss
         context.reject(["publickey"]);
       }
     });
-    client.on("session", (accept) => {
-      accept().on("exec", (acceptCommand, _reject, { command }) => {
+    let running = 0;
+    client.on("session", (accept, reject) => {
+      if (running >= sessions) {
+        reject();
+        return;
+      }
+      running += 1;
+      const session = accept();
+      session.on("close", () => {
+        running -= 1;
+      });
+      session.on("exec", (acceptCommand, _reject, { command }) => {
         const channel = acceptCommand();
         const seen = { command, stdin: "" };
         commands.push(seen);
@@ -82,6 +98,7 @@ export async function startSshServer(options: SshServerOptions = {}): Promise<Ss
   (server as unknown as { _srv: NodeJS.EventEmitter })._srv.prependListener(
     "connection",
     (socket: Socket) => {
+      met += 1;
       sockets.add(socket);
       socket.setNoDelay(true); // or each answer waits for an acknowledgement
       socket.on("close", () => sockets.delete(socket));
@@ -101,6 +118,7 @@ export async function startSshServer(options: SshServerOptions = {}): Promise<Ss
     commands,
     logins,
     open: () => sockets.size,
+    met: () => met,
     close: async () => {
       for (const socket of sockets) {
         socket.destroy();

@@ -146,6 +146,13 @@ as_root() {
   if ((EUID == 0)); then "$@"; else sudo -n "$@"; fi
 }
 
+# as_user USER COMMAND...: as this system user, without a login.
+as_user() {
+  local group
+  group=$(id --group "$1")
+  setpriv --reuid "$1" --regid "$group" --init-groups -- "${@:2}"
+}
+
 # unit_property UNIT NAME: what systemd says of a unit, such as ActiveState or UnitFileState.
 unit_property() { systemctl show --property "$2" --value "$1"; }
 

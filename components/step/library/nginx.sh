@@ -46,17 +46,18 @@ outgoing_workers() {
 
 # client_connections: how many are open to the ports that nginx listens on.
 client_connections() {
-  local nginx files held='' table
+  local nginx files held=''
+  local -a tables
   nginx=$(unit_property nginx.service MainPID)
   files=/proc/$nginx/fd
   [[ ! -d $files ]] || held=$(find "$files" -lname 'socket:*' -printf '%l\n')
-  table=$(sockets)
+  socket_tables
   awk '
     /^socket:/ { gsub(/[^0-9]/, ""); held[$0] = 1; next }
     { split($2, address, ":") }
     $4 == "0A" && ($10 in held) { ports[address[2]] = 1 }
     $4 == "01" { open[address[2]]++ }
-    END { for (port in ports) sum += open[port]; print sum + 0 }' <<<"$held"$'\n'"$table"
+    END { for (port in ports) sum += open[port]; print sum + 0 }' - "${tables[@]}" <<<"$held"
 }
 
 # reload_nginx [FILE...]: has a running nginx take up its configuration, with these files, without dropping a request. One

@@ -4,14 +4,34 @@
 readonly dumps=/var/backups/mlflow-vps
 
 # as_postgres COMMAND...: from a directory that its user may enter.
-as_postgres() { runuser --user postgres -- env --chdir / "$@"; }
+as_postgres() { as_user postgres env --chdir / "$@"; }
+
+# client psql|pg_isready: the newest one. Debian's wrapper takes the same, but it is a Perl program that takes longer than
+# the answer does; only where the cluster's socket is at another place is it needed, to find that.
+client() {
+  local chosen=$1 newest=0 candidate major
+  if [[ -S /var/run/postgresql/.s.PGSQL.$database_port ]]; then
+    for candidate in /usr/lib/postgresql/*/bin/"$1"; do
+      major=${candidate%/bin/*}
+      major=${major##*/}
+      major=${major%%.*}
+      if [[ -x $candidate ]] && ((major > newest)); then
+        newest=$major
+        chosen=$candidate
+      fi
+    done
+  fi
+  echo "$chosen"
+}
 
 # sql DATABASE: runs the statements on stdin; prints bare values, and fails when there is no answer. The search path is
 # PostgreSQL's own, for a superuser runs no function that the owner of a schema has put under a known name; what waits for
 # a lock gives up with PostgreSQL's own error. A host is not named: then Debian's wrapper of pg_dump and pg_restore takes
 # the programs of the very cluster that has the port.
 sql() {
-  as_postgres PGOPTIONS='-c search_path=pg_catalog -c lock_timeout=10s' psql --no-psqlrc --no-password --quiet --tuples-only --no-align \
+  local psql
+  psql=$(client psql)
+  as_postgres PGOPTIONS='-c search_path=pg_catalog -c lock_timeout=10s' "$psql" --no-psqlrc --no-password --quiet --tuples-only --no-align \
     --port "$database_port" --set ON_ERROR_STOP=1 --dbname "$1"
 }
 
@@ -26,9 +46,10 @@ database_exists() { has_rows postgres "select 1 from pg_database where datname =
 
 # Whether it takes connections.
 database_answers() {
-  local code=0
-  command -v pg_isready >/dev/null || return 0 # it is not installed
-  pg_isready --quiet --port "$database_port" || code=$?
+  local code=0 pg_isready
+  pg_isready=$(client pg_isready)
+  command -v "$pg_isready" >/dev/null || return 0 # it is not installed
+  "$pg_isready" --quiet --port "$database_port" || code=$?
   case $code in
     0) echo yes ;;
     1 | 2) ;; # it is starting, or there is none

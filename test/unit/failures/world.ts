@@ -20,7 +20,7 @@ import { fullConfig, probeType, runProgram } from "../mocks";
 /** Every external command that a step may use: a stub of that name, or the real one. Others fail the test. */
 const realCommands =
   "awk base64 basename cat chmod cmp cp cut diff find flock grep head ln ls md5sum mkdir paste readlink " +
-  "mkfifo realpath rmdir sed sort tail tee test touch tr uniq wc env xargs sh bash runuser unshare";
+  "mkfifo realpath rmdir sed sort tail tee test touch tr uniq wc env xargs sh bash setpriv unshare";
 
 export interface Ended {
   readonly code: number | null;

@@ -18,10 +18,12 @@ start_unit() {
       environment=$WORLD/etc/mlflow-vps/mlflow-$instance.env
       [ -e "$environment" ] || { echo "Failed to load environment files" >&2 && exit 1; }
       release=$(/usr/bin/sed -n 's/^MLFLOW_VPS_RELEASE=//p' "$environment")
-      [ -e "$release/bin/mlflow" ] || { echo "$release/bin/mlflow is missing" >&2 && exit 1; }
+      for file in "$release/bin/mlflow" "$WORLD/etc/mlflow-vps/mlflow-$instance.py"; do
+        [ -e "$file" ] || { echo "$file is missing" >&2 && exit 1; }
+      done
       [ "$instance" != rehearsal ] || pid=600
       port=$(/usr/bin/sed -n 's/^MLFLOW_PORT=//p' "$environment" | /usr/bin/tail -n 1)
-      start_process "$pid" "$release/bin/python $release/bin/mlflow server" "$port"
+      start_process "$pid" "$release/bin/python $WORLD/etc/mlflow-vps/mlflow-$instance.py server" "$port"
       /bin/mkdir -p "$WORLD/sys/fs/cgroup/system.slice/$unit"
       echo "$pid" >"$WORLD/sys/fs/cgroup/system.slice/$unit/cgroup.procs"
       . "$stubs/mlflow_tables.sh"

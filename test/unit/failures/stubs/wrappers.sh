@@ -1,7 +1,7 @@
 # shellcheck shell=dash disable=SC2154 # the shim, which reads this file, has set them
 # What runs another command: that one is found by the same PATH.
 case $name in
-  runuser)
+  setpriv)
     while [ "$1" != -- ]; do shift; done
     shift
     exec "$@"

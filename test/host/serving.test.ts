@@ -1,0 +1,167 @@
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { Deployment, Guest, searchExperiments, until } from "./harness";
+import { withLauncher } from "./launcher";
+
+/** The service's processes: MLflow's web server is its own process, and the workers that it forks share only memory. */
+const guest = new Guest("test-serving");
+const deployment = new Deployment(guest);
+beforeAll(() => deployment.serve());
+afterAll(() => guest.down());
+
+const search = async () => {
+  const { trackingUri, users } = deployment.outputs;
+  return (await searchExperiments(trackingUri, "mlflow", users.mlflow)).status;
+};
+
+interface Process {
+  readonly id: number;
+  readonly parent: number;
+  readonly megabytes: number;
+}
+/** Those of the service, but for tee; their memory without what others share. */
+const processes = async (): Promise<Process[]> =>
+  (
+    await guest.run(`for process in $(cat /sys/fs/cgroup$(systemctl show --property ControlGroup --value ${await guest.service()})/cgroup.procs); do
+      [[ $(cat /proc/$process/comm) != tee ]] || continue
+      echo $process $(awk '/^PPid/ { print $2 }' /proc/$process/status) $(awk '/^Pss:/ { print $2 }' /proc/$process/smaps_rollup)
+    done`)
+  )
+    .split("\n")
+    .map((line) => line.split(" ").map(Number))
+    .map(([id = 0, parent = 0, kilobytes = 0]) => ({ id, parent, megabytes: kilobytes / 1024 }));
+const megabytes = (all: readonly Process[]) => all.reduce((sum, each) => sum + each.megabytes, 0);
+
+const release = () => guest.run("echo /opt/mlflow/releases/*");
+
+describe("one worker", () => {
+  it("is one process", async () => {
+    expect(await processes()).toHaveLength(1);
+  });
+});
+
+describe("two workers", () => {
+  let before = 0;
+  beforeAll(async () => {
+    before = megabytes(await processes());
+    deployment.config = { "service.workers": 2 };
+    await deployment.up();
+  });
+
+  it("are forked from a process that has loaded all of it once", async () => {
+    const [main, ...workers] = await processes();
+    expect(workers.map(({ parent }) => parent)).toEqual([main?.id, main?.id]);
+    expect(megabytes(await processes())).toBeLessThan(1.6 * before);
+  });
+
+  it("have no connection in common", async () => {
+    const [main, ...workers] = await processes();
+    const toDatabase = async ({ id }: Process) =>
+      (
+        await guest.run(`find /proc/${id}/fd -lname 'socket:*' -printf '%l\\n' | tr -dc '0-9\\n' | while read -r inode; do
+          awk -v inode="$inode" '$10 == inode && $3 ~ /:1538$/ { print inode }' /proc/net/tcp
+        done`)
+      )
+        .split("\n")
+        .filter((inode) => inode !== "");
+    // A worker takes what it has time for: with many at once, both have some.
+    await until(async () => {
+      expect(new Set(await Promise.all(Array.from({ length: 40 }, search)))).toEqual(new Set([200]));
+      return (await Promise.all(workers.map(toDatabase))).every((inodes) => inodes.length > 0);
+    }, "a connection of each worker to the database");
+    const inodes = (await Promise.all(workers.map(toDatabase))).flat();
+    expect(new Set(inodes).size).toBe(inodes.length);
+    expect(main && (await toDatabase(main))).toEqual([]);
+  });
+
+  it("make random numbers of their own, and have no thread of the first process", async () => {
+    await guest.run(`cat >/tmp/drawing.py <<'PYTHON'
+import json, os, random, threading, time, numpy
+async def app(scope, receive, send):
+    if scope["type"] != "http":
+        return
+    numbers = [os.getpid(), random.random(), numpy.random.random(), sorted(thread.name for thread in threading.enumerate())]
+    time.sleep(0.1)  # and the other one answers meanwhile
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": json.dumps(numbers).encode() + b"\\n"})
+PYTHON`);
+    const serving = withLauncher(
+      await release(),
+      `sys.path.insert(0, "/tmp")
+serve.ThisProcess(["--workers", "2", "--port", "5990", "--log-level", "critical", "drawing:app"]).wait()`,
+    );
+    const output = await guest.run(`${serving} >/tmp/drawing.log 2>&1 &
+      for request in {1..8}; do
+        curl -s --retry 60 --retry-connrefused --retry-delay 1 http://127.0.0.1:5990 >/tmp/answer$request &
+      done
+      wait $(jobs -p | tail -n +2)
+      kill %1; wait
+      cat /tmp/drawing.log /tmp/answer*`);
+    const answers: [number, number, number, string[]][] = output
+      .split("\n")
+      .filter((line) => line.startsWith("["))
+      .map((line) => JSON.parse(line));
+    const first = new Map(answers.reverse().map((answer) => [answer[0], answer]));
+    expect(first.size).toBe(2);
+    const [[, python, numpy] = [], [, otherPython, otherNumpy] = []] = [...first.values()];
+    expect(python).not.toBe(otherPython);
+    expect(numpy).not.toBe(otherNumpy);
+    for (const [, , , threads] of first.values()) {
+      expect(threads).toEqual(["MainThread", expect.stringMatching(/always_pong/)]);
+    }
+  });
+
+  it("are replaced when one is killed, and go on answering", async () => {
+    const [, worker] = await processes();
+    await guest.run(`kill -KILL ${worker?.id}`);
+    await until(async () => {
+      const [main, ...workers] = await processes();
+      return (
+        workers.length === 2 && workers.every(({ id, parent }) => id !== worker?.id && parent === main?.id)
+      );
+    }, "another worker in the place of the one that was killed");
+    expect(await search()).toBe(200);
+    expect(await deployment.drift()).toEqual([]);
+  });
+});
+
+describe.each([2, 1])("a service of %i workers", (workers) => {
+  it("ends in good order, and is no failure", async () => {
+    deployment.config = { "service.workers": workers };
+    await deployment.up();
+    const unit = await guest.service();
+    const ended = "grep -c 'Finished server process' /var/log/mlflow/server.log || true";
+    const before = Number(await guest.run(ended));
+    await guest.run(`systemctl stop ${unit}`);
+    expect(await guest.run(`systemctl show --property ActiveState,Result --value ${unit}`)).toBe(
+      "success\ninactive",
+    );
+    expect(Number(await guest.run(ended)) - before).toBe(workers);
+    await guest.run(`systemctl start ${unit}`);
+    await until(async () => (await search()) === 200, "an answer after the start");
+  });
+});
+
+describe("an option that the application reads before MLflow's command hands it on", () => {
+  it("has the web server started as MLflow does it, and the reason told", async () => {
+    const serving = withLauncher(
+      await release(),
+      `serve.mlflow.server._exec_cmd = serve.start
+serve.cli(["server"])`,
+      {
+        MLFLOW_BACKEND_STORE_URI: "sqlite:///prefix.db",
+        MLFLOW_STATIC_PREFIX: "/below",
+        MLFLOW_PORT: "5991",
+        MLFLOW_WORKERS: "1",
+        MLFLOW_SERVER_ENABLE_JOB_EXECUTION: "false",
+      },
+    );
+    const output = await guest.run(`${serving} >/tmp/prefix.log 2>&1 &
+      curl -s --retry 60 --retry-connrefused --retry-delay 1 http://127.0.0.1:5991/below/health; echo
+      kill %1; wait
+      cat /tmp/prefix.log`);
+    expect(output).toMatch(/^OK\n/);
+    expect(output).toContain(
+      "The web server gets a process of its own: _MLFLOW_STATIC_PREFIX was read already, before MLflow set it",
+    );
+  });
+});
