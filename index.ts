@@ -1,7 +1,7 @@
-import { readConfig } from "./components/config";
 import { MlflowServer } from "./components/mlflowServer";
+import { readStackConfig } from "./config/stackConfig";
 
-const server = new MlflowServer("mlflow", readConfig());
+const server = new MlflowServer("mlflow", readStackConfig());
 
 export const trackingUri = server.trackingUri;
 export const users = server.users;

@@ -1,5 +1,5 @@
 import { readFileSync } from "node:fs";
-import { relative } from "node:path";
+import { relative, resolve } from "node:path";
 import { defineConfig } from "vitest/config";
 import { BaseSequencer, type TestSpecification } from "vitest/node";
 
@@ -30,7 +30,11 @@ export default defineConfig({
     ],
     sequence: { sequencer: LongestFirst },
     projects: [
-      { test: { name: "unit", include: ["test/unit/**/*.test.ts"], testTimeout: 30_000, maxWorkers: 2 } },
+      {
+        // The examples import the npm package, which is made of these.
+        resolve: { alias: { "mlflow-vps": resolve("components/index.ts") } },
+        test: { name: "unit", include: ["test/unit/**/*.test.ts"], testTimeout: 30_000, maxWorkers: 2 },
+      },
       // Each file has guests of its own. What changes a server under load waits for its clients more than it computes, and
       // what installs computes: side by side they leave little of two cores idle.
       {

@@ -94,7 +94,7 @@ forget_identity() {
 # Prints what a kind of layer is made of, for its digest. What makes 'bare' is in these files; the others also hold what
 # the program is made of.
 ingredients_of() (
-  files=() program=(index.ts Pulumi.yaml package-lock.json components/config.ts components/mlflowServer.ts sandbox/withoutEngine.ts)
+  files=() program=(index.ts Pulumi.yaml package-lock.json config components/args.ts components/mlflowServer.ts components/schema components/server sandbox/withoutEngine.ts)
   case $1 in
     bare)
       cat "$cache_dir/$suite/.id" "${BASH_SOURCE[0]}" "${SSL_CERT_FILE:-/etc/ssl/certs/ca-certificates.crt}"

@@ -8,8 +8,10 @@ import { Writable } from "node:stream";
 import { parseArgs } from "node:util";
 import { Client, type ServerHostKeyAlgorithm, utils } from "ssh2";
 import { isMap, isNode, isScalar, isSeq, parse, parseDocument } from "yaml";
-import { expandPath, type Key, keys, parseValue, refusal } from "../components/config";
+import { type Key, schema, type Values } from "../components/schema/schema";
 import { type Connection, execute, explainLoginError } from "../components/step/ssh";
+import { expandPath } from "../config/files";
+import { parseText } from "../config/text";
 
 const usage = `Usage: npm run configure -- user@host [flags]
 
@@ -33,11 +35,7 @@ The environment variable MLFLOW_VPS_KEY_PASSPHRASE holds the passphrase of the p
 
 const project = resolve(__dirname, "..");
 const loginSeconds = 20;
-const defaultKeyFiles = [
-  ...[keys["host.privateKeyFile"].fallback].filter((path) => path !== undefined),
-  "~/.ssh/id_ecdsa",
-  "~/.ssh/id_rsa",
-];
+const defaultKeyFiles = [schema["host.privateKeyFile"].default, "~/.ssh/id_ecdsa", "~/.ssh/id_rsa"];
 
 /** No RSA: `@pulumi/command` pins by the type 'ssh-rsa', a signature that servers of today refuse. */
 const hostKeyTypes = ["ssh-ed25519", "ecdsa-sha2-nistp256", "ecdsa-sha2-nistp384", "ecdsa-sha2-nistp521"];
@@ -50,12 +48,12 @@ export interface Dialog {
   readonly say: (text: string) => void;
 }
 
-function check<T>(name: string, key: Key<T>, raw: string, shown = raw): T {
-  const value = parseValue(key, raw);
-  if (value === undefined) {
-    throw new Error(refusal(name, key, JSON.stringify(shown)));
+function check<K extends Key>(name: string, key: K, raw: string): NonNullable<Values[K]> {
+  const parsed = parseText(key, raw);
+  if ("problem" in parsed) {
+    throw new Error(`${name}: ${parsed.problem}`);
   }
-  return value;
+  return parsed.value;
 }
 
 export interface Target {
@@ -68,16 +66,16 @@ export function parseTarget(text: string): Target {
   const at = text.lastIndexOf("@");
   const host = text.slice(at + 1).replace(/^\[(.*:.*)\]$/, "$1");
   return {
-    ...(at < 0 ? {} : { user: check("user@host", keys["host.user"], text.slice(0, at)) }),
-    address: check("user@host", keys["host.address"], host),
+    ...(at < 0 ? {} : { user: check("user@host", "host.user", text.slice(0, at)) }),
+    address: check("user@host", "host.address", host),
   };
 }
 
 const parseUsers = (name: string, text: string) =>
-  check(name, keys.users, JSON.stringify(text.split(",").map((user) => user.trim())), text);
+  check(name, "users", JSON.stringify(text.split(",").map((user) => user.trim())));
 
 const parseDomain = (name: string, text: string) =>
-  text === "-" || text === "" ? undefined : check(name, keys.domain, text);
+  text === "-" || text === "" ? undefined : check(name, "domain", text);
 
 /** @returns the fingerprint in `text`, which may be a line of `ssh-keygen -l` */
 function findFingerprint(text: string): string | undefined {
@@ -321,7 +319,7 @@ async function readPrivateKey(file: string, name: string, dialog: Dialog): Promi
     return { text };
   }
   if (text.startsWith("PuTTY") || !/encrypted|passphrase/i.test(bare.message)) {
-    throw new Error(`${name}: is not ${keys["host.privateKey"].allowed}`);
+    throw new Error(`${name}: is not ${schema["host.privateKey"].type.description}`);
   }
   let passphrase = process.env.MLFLOW_VPS_KEY_PASSPHRASE;
   while (!passphrase || utils.parseKey(text, passphrase) instanceof Error) {
@@ -424,7 +422,7 @@ export async function configure(args: readonly string[], terminal: Dialog): Prom
   }
   const given = {
     target: flags.target === undefined ? undefined : parseTarget(flags.target),
-    port: flags.port === undefined ? undefined : check("--port", keys["host.port"], flags.port),
+    port: flags.port === undefined ? undefined : check("--port", "host.port", flags.port),
     users: flags.users === undefined ? undefined : parseUsers("--users", flags.users),
     domain: flags.domain === undefined ? undefined : parseDomain("--domain", flags.domain),
   };
@@ -433,19 +431,19 @@ export async function configure(args: readonly string[], terminal: Dialog): Prom
   const file = join(resolve(here, flags.directory), fileName);
   const stack = readStack(file, fileName);
   const isNew = !stack.has("host.address");
-  const stored = <T>(name: keyof typeof keys, key: Key<T>): T | undefined => {
-    const raw = stack.get(name);
-    return raw === undefined ? undefined : check(`${fileName}: ${name}`, key, raw);
+  const stored = <K extends Key>(key: K): NonNullable<Values[K]> | undefined => {
+    const raw = stack.get(key);
+    return raw === undefined ? undefined : check(`${fileName}: ${key}`, key, raw);
   };
 
   const { address, user } = await chooseLogin(
-    given.target?.address ?? stored("host.address", keys["host.address"]),
-    given.target?.user ?? stored("host.user", keys["host.user"]),
+    given.target?.address ?? stored("host.address"),
+    given.target?.user ?? stored("host.user"),
     dialog,
   );
-  const port = given.port ?? stored("host.port", keys["host.port"]) ?? 22;
+  const port = given.port ?? stored("host.port") ?? 22;
 
-  const storedKeyFile = stored("host.privateKeyFile", keys["host.privateKeyFile"]);
+  const storedKeyFile = stored("host.privateKeyFile");
   const givenKeyFile = flags.key === undefined ? undefined : shorten(expandPath(flags.key, here));
   const keyFile =
     (isSameFile(givenKeyFile, storedKeyFile) ? storedKeyFile : (givenKeyFile ?? storedKeyFile)) ??
@@ -475,8 +473,8 @@ export async function configure(args: readonly string[], terminal: Dialog): Prom
   await checkLogin({ ...login, hostKey });
   dialog.say(`The login as ${user} works${user === "root" ? "" : ", and sudo does"}.`);
 
-  let domain = flags.domain === undefined ? stored("domain", keys.domain) : given.domain;
-  let users = given.users ?? stored("users", keys.users);
+  let domain = flags.domain === undefined ? stored("domain") : given.domain;
+  let users = given.users ?? stored("users");
   if (isNew && dialog.interactive) {
     if (flags.domain === undefined && domain === undefined) {
       domain = await answer(dialog, "Domain that leads to the server (Enter: none): ", (text) =>
@@ -490,7 +488,7 @@ export async function configure(args: readonly string[], terminal: Dialog): Prom
 
   // A default is only written where the file says so already.
   const unlessDefault = (key: "host.port" | "host.privateKeyFile", value: string | number) =>
-    value === keys[key].fallback && stack.get(key) !== asText(value) ? undefined : value;
+    value === schema[key].default && stack.get(key) !== asText(value) ? undefined : value;
   const changed = Object.entries({
     "host.address": address,
     "host.user": user,
@@ -498,7 +496,7 @@ export async function configure(args: readonly string[], terminal: Dialog): Prom
     ...(hostKey === pinned ? {} : { "host.hostKey": hostKey, "host.hostKeyFile": undefined }),
     "host.privateKeyFile": unlessDefault("host.privateKeyFile", keyFile),
     domain,
-    users: users ?? keys.users.fallback,
+    users: users ?? schema.users.default,
   } satisfies Record<string, Value | undefined>).filter(([key, value]) => stack.set(key, value));
 
   if (changed.length > 0) {
@@ -522,7 +520,7 @@ async function chooseLogin(
     return {
       address,
       user: await answer(dialog, `Login name on ${address} (Enter: root): `, (text) =>
-        check("login name", keys["host.user"], text || "root"),
+        check("login name", "host.user", text || "root"),
       ),
     };
   }

@@ -15,7 +15,7 @@ const { basename, dirname, join, resolve } = require("node:path");
 
 const project = resolve(__dirname, "..");
 const cache = join(project, "node_modules/.cache/mlflow-vps");
-const sources = ["components", "sandbox", "scripts"];
+const sources = ["components", "config", "sandbox", "scripts"];
 /** The last one is npm's note of what it has installed. */
 const files = ["index.ts", "package.json", "tsconfig.json", "node_modules/.package-lock.json"];
 /** Bundles of other sources are kept as long as a start with them may be under way. */

@@ -2,7 +2,7 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import type * as pulumi from "@pulumi/pulumi";
 import { passwordFile } from "../database/database";
-import type { Release } from "../runtime/runtime";
+import type { Release } from "../runtime/release";
 import { type HostArgs, Step } from "../step/step";
 
 export interface AdoptionArgs extends HostArgs {
@@ -15,7 +15,7 @@ export interface AdoptionArgs extends HostArgs {
   /** TCP port of PostgreSQL on 127.0.0.1. */
   readonly databasePort: number;
   /** Absolute directory where the artifacts are from then on, on the file system where they were. */
-  readonly artifacts: string;
+  readonly artifacts: pulumi.Input<string>;
 }
 
 /**

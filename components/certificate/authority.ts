@@ -9,7 +9,7 @@ const authorityDays = 3650;
 
 export interface AuthorityArgs {
   /** Names and addresses that the server's certificate is for. */
-  readonly names: readonly string[];
+  readonly names: pulumi.Input<readonly string[]>;
 }
 
 /**
@@ -30,7 +30,7 @@ export class Authority extends pulumi.ComponentResource {
     const child = { parent: this };
     const key = (role: string) =>
       new tls.PrivateKey(`${name}-${role}`, { algorithm: "ECDSA", ecdsaCurve: "P256" }, child);
-    const [first = ""] = args.names;
+    const names = pulumi.output(args.names);
 
     const authorityKey = key("key");
     const authority = new tls.SelfSignedCert(
@@ -51,9 +51,9 @@ export class Authority extends pulumi.ComponentResource {
       `${name}-server-request`,
       {
         privateKeyPem: serverKey.privateKeyPem,
-        subject: { commonName: first.slice(0, 64) },
-        dnsNames: args.names.filter((host) => isIP(host) === 0),
-        ipAddresses: args.names.filter((host) => isIP(host) !== 0),
+        subject: { commonName: names.apply(([first = ""]) => first.slice(0, 64)) },
+        dnsNames: names.apply((all) => all.filter((host) => isIP(host) === 0)),
+        ipAddresses: names.apply((all) => all.filter((host) => isIP(host) !== 0)),
       },
       child,
     );

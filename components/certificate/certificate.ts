@@ -7,7 +7,7 @@ export const certificateFile = "/etc/mlflow-vps/server.pem";
 
 export interface CertificateArgs extends HostArgs {
   /** Names and addresses that the certificate is for. */
-  readonly names: readonly string[];
+  readonly names: pulumi.Input<readonly string[]>;
   /** Private key and certificate chain in PEM; nothing where an ACME client brings them. Changing it drops no request. */
   readonly pem?: pulumi.Input<string>;
   /** The check names a certificate that ends within this many days. */

@@ -1,9 +1,11 @@
 import { join } from "node:path";
-import type * as pulumi from "@pulumi/pulumi";
+import * as pulumi from "@pulumi/pulumi";
 import { type HostArgs, Step } from "../step/step";
 import { type Entrance, origin, renderSite } from "./render";
 
-export interface ReverseProxyArgs extends HostArgs, Entrance {
+export interface ReverseProxyArgs extends HostArgs, Omit<Entrance, "names"> {
+  /** Names and addresses; the first is the one in the tracking URI. */
+  readonly names: pulumi.Input<readonly string[]>;
   /** File with the address of the service, in nginx's words; the service step writes it. */
   readonly upstreamFile: string;
   /** File with private key and certificate chain, used where the port speaks TLS. */
@@ -22,6 +24,7 @@ export interface ReverseProxyArgs extends HostArgs, Entrance {
 export class ReverseProxy extends Step {
   constructor(name: string, args: ReverseProxyArgs, opts?: pulumi.ComponentResourceOptions) {
     const usersFile = "/etc/mlflow-vps/htpasswd";
+    const names = pulumi.output(args.names);
     super(
       "mlflow:proxy:ReverseProxy",
       name,
@@ -30,7 +33,7 @@ export class ReverseProxy extends Step {
         step: "proxy",
         script: join(__dirname, "proxy.sh"),
         settings: {
-          names: args.names,
+          names,
           port: args.port,
           secure: args.secure,
           ...(args.httpPort === undefined ? {} : { httpPort: args.httpPort }),
@@ -38,9 +41,9 @@ export class ReverseProxy extends Step {
         payload: {
           users: args.users,
           usersFile,
-          site: renderSite({ ...args, usersFile }),
+          site: names.apply((all) => renderSite({ ...args, names: all, usersFile })),
           certificateFile: args.certificateFile,
-          uri: origin(args.names[0] ?? "", args.port, args.secure),
+          uri: names.apply(([first = ""]) => origin(first, args.port, args.secure)),
         },
       },
       opts,

@@ -2,7 +2,7 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import * as pulumi from "@pulumi/pulumi";
 import { passwordFile } from "../database/database";
-import type { Release } from "../runtime/runtime";
+import type { Release } from "../runtime/release";
 import { managed } from "../step/script";
 import { type HostArgs, Step } from "../step/step";
 import { renderEnvironment, renderLogRotation, renderRestartRule, renderUnit, sizes } from "./render";
@@ -17,13 +17,13 @@ export interface ServiceArgs extends HostArgs {
   /** Where the service finds its database; its password is in the password file of the database step. */
   readonly database: { readonly name: string; readonly role: string; readonly port: number };
   /** Absolute directory of the artifacts. Changing it moves nothing. */
-  readonly artifacts: string;
+  readonly artifacts: pulumi.Input<string>;
   /** First of two TCP ports on 127.0.0.1: a changed service starts on the free one, then takes over. */
   readonly port: number;
   /** Addresses (host or host:port) that requests may name in their Host header. */
-  readonly allowedHosts: readonly string[];
+  readonly allowedHosts: pulumi.Input<readonly string[]>;
   /** Origins of the web interface, for its own requests. */
-  readonly origins: readonly string[];
+  readonly origins: pulumi.Input<readonly string[]>;
   /** Worker processes, 1 to 16, or by the host's memory. */
   readonly workers: number | "auto";
   /** Run MLflow's job runner (server-side scorers, GenAI evaluation); or by the host's memory. */
@@ -71,22 +71,24 @@ export class Service extends Step {
           upstreamFile,
           temporary,
           sizes: sizes.map((size) => `${size.memory} ${size.workers} ${size.jobs}`),
-          unit: renderUnit(account, artifacts),
+          unit: pulumi.output(artifacts).apply((directory) => renderUnit(account, directory)),
           launcher: `${managed}\n${readFileSync(join(__dirname, "serve.py"), "utf8").trimEnd()}`,
           smokeTest: readFileSync(join(__dirname, "smoke.py"), "utf8"),
           queuedJobs: readFileSync(join(__dirname, "queued_jobs.py"), "utf8"),
           logRotation: renderLogRotation(account),
           restartRule: renderRestartRule(),
-          environment: pulumi.output(args.encryptionPassphrase).apply((encryptionPassphrase) =>
-            renderEnvironment({
-              ...args,
+          environment: pulumi
+            .output({
               release: release.directory,
               storeUri,
               passwordFile,
+              artifacts,
               temporary,
-              encryptionPassphrase,
-            }),
-          ),
+              allowedHosts: args.allowedHosts,
+              origins: args.origins,
+              encryptionPassphrase: args.encryptionPassphrase,
+            })
+            .apply(renderEnvironment),
         },
       },
       opts,

@@ -3,12 +3,25 @@ import { Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from "vitest";
-import { type Config, keys, parseConfig, required } from "../../components/config";
-import { supportedVersions } from "../../components/runtime/runtime";
+import { supportedVersions } from "../../components/runtime/release";
+import { check } from "../../components/schema/check";
+import { httpPort, proxyPort, tlsMode } from "../../components/schema/derived";
+import { flatten } from "../../components/schema/flat";
+import {
+  type Key,
+  keys,
+  requiredKeys,
+  type Setting,
+  schema,
+  type Values,
+} from "../../components/schema/schema";
+import { connectionTo } from "../../components/server/host";
+import { settle } from "../../components/server/settings";
 import type { Connection } from "../../components/step/ssh";
+import { parseConfig } from "../../config/stackConfig";
 import { makeCertificate } from "../certificate";
 import { ecdsaHostKey, encryptedLoginKey, hostKey, loginKey, otherHostKey, passphrase, pinned } from "./keys";
-import { runProgram, settled } from "./mocks";
+import { commandType, passwordType, runProgram, settled } from "./mocks";
 
 type Raw = Readonly<Record<string, string>>;
 
@@ -49,8 +62,10 @@ afterEach(() => {
   vi.restoreAllMocks();
 });
 
-const parse = (raw: Raw): Config => parseConfig(raw, directory);
-const connectionOf = (config: Config): Promise<Connection> => settled(config.connection);
+/** What the server makes of this config: complete with the defaults. */
+const parse = (raw: Raw): Values => check(new Map(flatten(parseConfig(raw, directory)))).values;
+const connectionOf = (raw: Raw): Promise<Connection> =>
+  settled(connectionTo(settle("test", parseConfig(raw, directory))));
 
 /** The message about this config, which must not be accepted. */
 function refusal(raw: Raw): string {
@@ -72,11 +87,18 @@ const problems = (message: string): string[] =>
 const without = (raw: Raw, ...names: string[]): Raw =>
   Object.fromEntries(Object.entries(raw).filter(([name]) => !names.includes(name)));
 
+/** What a key allows, in words. */
+const allowed = (name: string): string => (schema[name as Key] as Setting).type.description ?? "";
+
+/** A value of the config as a message shows it: a number, a flag and a list are no text. */
+const got = (raw: string): string =>
+  /^((0|-?[1-9]\d*)(\.\d+)?|true|false|\[(\d+|["[].*)?\])$/s.test(raw) ? raw : JSON.stringify(raw);
+
 interface Case {
   /** Values as they stand in the stack's config, and what the program makes of them. */
   readonly right: readonly (readonly [raw: string, parsed: unknown])[];
   readonly wrong: readonly string[];
-  readonly pick: (config: Config, connection: Connection) => unknown;
+  readonly pick: (values: Values, connection: Connection) => unknown;
   /** Config beside the key, where the least is not it. */
   readonly beside?: Raw;
   /** Where the message is not that of all keys. */
@@ -97,7 +119,7 @@ const yesOrNo = {
   ] as const,
   wrong: ["yes", "no", "1", "0", "TRUE", "null", "[]"],
 };
-const path = (raw: string) => new RegExp(`${raw.replace(/[.]/g, "\\.")} can not be read \\(\\S`);
+const path = (raw: string) => new RegExp(`${raw.replace(/[.]/g, "\\.")} cannot be read \\(\\S`);
 
 const table: Readonly<Record<string, Case>> = {
   "host.address": {
@@ -123,7 +145,8 @@ const table: Readonly<Record<string, Case>> = {
       "vps\n",
       `${"a".repeat(64)}.org`,
     ],
-    pick: (config, connection) => (connection.host === config.address ? config.address : "two addresses"),
+    pick: (values, connection) =>
+      connection.host === values["host.address"] ? values["host.address"] : "two addresses",
   },
   "host.port": { ...wholeNumber(1, 65535), pick: (_, { port }) => port },
   "host.user": {
@@ -135,6 +158,7 @@ const table: Readonly<Record<string, Case>> = {
     right: [
       [hostKey.public, pinned(hostKey.public)],
       [`${pinned(hostKey.public)} root@vps with words`, pinned(hostKey.public)],
+      [`${pinned(hostKey.public)}\n`, pinned(hostKey.public)], // as a provider or a file brings it
       [ecdsaHostKey.public, pinned(ecdsaHostKey.public)],
     ],
     wrong: [
@@ -158,14 +182,14 @@ const table: Readonly<Record<string, Case>> = {
     pick: (_, connection) => connection.hostKey,
     message: (raw) =>
       ["keys/empty", "keys/id_ed25519"].includes(raw)
-        ? `host.hostKeyFile: ${raw} does not hold ${keys["host.hostKey"].allowed}`
+        ? `host.hostKeyFile: ${raw} must hold ${allowed("host.hostKey")}`
         : path(raw),
   },
   "host.privateKey": {
     right: [[loginKey.private, `${loginKey.private}\n`]],
     wrong: ["hunter2", "-----BEGIN OPENSSH PRIVATE KEY-----\nhunter2\n-----END OPENSSH PRIVATE KEY-----"],
     pick: (_, { privateKey }) => privateKey,
-    message: () => "host.privateKey: is not a private SSH key in OpenSSH or PEM format",
+    message: () => "host.privateKey: must be a private SSH key in OpenSSH or PEM format",
   },
   "host.privateKeyFile": {
     beside: without(least, "host.privateKey"),
@@ -174,7 +198,7 @@ const table: Readonly<Record<string, Case>> = {
     pick: (_, { privateKey }) => privateKey,
     message: (raw) =>
       raw === "keys/empty"
-        ? "host.privateKeyFile: is not a private SSH key in OpenSSH or PEM format"
+        ? "host.privateKeyFile: must be a private SSH key in OpenSSH or PEM format"
         : path(raw),
   },
   "host.privateKeyPassphrase": {
@@ -224,17 +248,17 @@ const table: Readonly<Record<string, Case>> = {
       "true",
       `["${"a".repeat(33)}"]`,
     ],
-    pick: ({ users }) => users.map(({ name }) => name),
+    pick: ({ users }) => users,
   },
   "mlflow.version": {
     right: supportedVersions().map((version) => [version, version]),
     wrong: ["2.0.0", "latest", "3.17", "v3.17.2", "3.17.2.txt", "../3.17.2", "3"],
-    pick: ({ mlflowVersion }) => mlflowVersion,
+    pick: (values) => values["mlflow.version"],
   },
   "service.workers": {
     right: [...wholeNumber(1, 16).right, ["auto", "auto"]],
     wrong: [...wholeNumber(1, 16).wrong, "Auto"],
-    pick: ({ workers }) => workers,
+    pick: (values) => values["service.workers"],
   },
   "service.jobs": {
     right: [
@@ -243,9 +267,9 @@ const table: Readonly<Record<string, Case>> = {
       ["auto", "auto"],
     ],
     wrong: ["yes", "1", "True", "null", '["true"]'],
-    pick: ({ jobs }) => jobs,
+    pick: (values) => values["service.jobs"],
   },
-  "service.port": { ...wholeNumber(1024, 65535), pick: ({ servicePort }) => servicePort },
+  "service.port": { ...wholeNumber(1024, 65535), pick: (values) => values["service.port"] },
   "tls.mode": {
     beside: { ...provided, domain: "mlflow.example.org", "tls.allowPlainHttp": "true" },
     right: [
@@ -256,58 +280,58 @@ const table: Readonly<Record<string, Case>> = {
       ["none", "none"],
     ],
     wrong: ["selfsigned", "letsencrypt", "true", "off", "https", "[]"],
-    pick: ({ tls }) => tls.mode,
+    pick: tlsMode,
   },
   "tls.allowPlainHttp": {
     // That it allows plain HTTP is told below.
     right: yesOrNo.right.map(([raw]) => [raw, "selfSigned"] as const),
     wrong: yesOrNo.wrong,
-    pick: ({ tls }) => tls.mode,
+    pick: tlsMode,
   },
   "tls.email": {
     beside: { ...least, domain: "mlflow.example.org" },
     right: [["ada@example.org", "ada@example.org"]],
     wrong: ["ada", "ada@example", "@example.org", "a b@example.org"],
-    pick: ({ tls }) => (tls.mode === "acme" ? tls.email : "not used"),
+    pick: (values) => values["tls.email"],
   },
   "tls.acmeDirectory": {
     beside: { ...least, domain: "mlflow.example.org" },
     right: ["https://acme.example.org/directory", "https://192.0.2.1:14000/dir"].map((it) => [it, it]),
     wrong: ["http://acme.example.org/directory", "acme.example.org", "https://a b/", "https://a/$(id)"],
-    pick: ({ tls }) => (tls.mode === "acme" ? tls.directory : "not used"),
+    pick: (values) => values["tls.acmeDirectory"],
   },
   "tls.certificate": {
     beside: provided,
     right: [[server.certificate, "provided"]],
     wrong: ["hunter2", "-----BEGIN CERTIFICATE-----\nhunter2\n-----END CERTIFICATE-----"],
-    pick: ({ tls }) => tls.mode,
-    message: () => "tls.certificate: is not a certificate in PEM, the chain to its authority after it",
+    pick: tlsMode,
+    message: () => "tls.certificate: must be a certificate in PEM, the chain to its authority after it",
   },
   "tls.certificateFile": {
     beside: without(provided, "tls.certificate"),
     right: [["keys/server.crt", "provided"]],
     wrong: ["keys/missing.crt", "keys"],
-    pick: ({ tls }) => tls.mode,
+    pick: tlsMode,
     message: path,
   },
   "tls.privateKey": {
     beside: provided,
     right: [[server.key, "provided"]],
     wrong: ["hunter2", "-----BEGIN PRIVATE KEY-----\nhunter2\n-----END PRIVATE KEY-----"],
-    pick: ({ tls }) => tls.mode,
-    message: () => "tls.privateKey: is not the certificate's private key in PEM, without a passphrase",
+    pick: tlsMode,
+    message: () => "tls.privateKey: must be the certificate's private key in PEM, without a passphrase",
   },
   "tls.privateKeyFile": {
     beside: without(provided, "tls.privateKey"),
     right: [["keys/server.key", "provided"]],
     wrong: ["keys/missing.key", "keys"],
-    pick: ({ tls }) => tls.mode,
+    pick: tlsMode,
     message: path,
   },
   "proxy.port": {
     ...wholeNumber(1, 65535),
     right: [...wholeNumber(1, 65535).right, ["auto", 443]],
-    pick: ({ proxyPort }) => proxyPort,
+    pick: proxyPort,
   },
   "proxy.httpPort": {
     ...wholeNumber(0, 65535),
@@ -316,7 +340,7 @@ const table: Readonly<Record<string, Case>> = {
       ["80", 80],
       ["0", undefined],
     ],
-    pick: ({ httpPort }) => httpPort,
+    pick: httpPort,
   },
   "database.name": {
     right: ["mlflow", "tracking_2", "a", "a".repeat(63)].map((it) => [it, it]),
@@ -336,9 +360,9 @@ const table: Readonly<Record<string, Case>> = {
       "a".repeat(64),
       "ä".repeat(32),
     ],
-    pick: ({ databaseName }) => databaseName,
+    pick: (values) => values["database.name"],
   },
-  "database.port": { ...wholeNumber(1024, 65535), pick: ({ databasePort }) => databasePort },
+  "database.port": { ...wholeNumber(1024, 65535), pick: (values) => values["database.port"] },
   "artifacts.directory": {
     right: ["/var/lib/mlflow/artifacts", "/mnt/disk-1/mlflow_3.x"].map((it) => [it, it]),
     wrong: [
@@ -358,14 +382,14 @@ const table: Readonly<Record<string, Case>> = {
       "/srv/$HOME",
       "s3://bucket/a",
     ],
-    pick: ({ artifactsDirectory }) => artifactsDirectory,
+    pick: (values) => values["artifacts.directory"],
   },
-  "data.deleteOnDestroy": { ...yesOrNo, pick: ({ deleteData }) => deleteData },
-  "updates.automatic": { ...yesOrNo, pick: ({ automaticUpdates }) => automaticUpdates },
+  "data.deleteOnDestroy": { ...yesOrNo, pick: (values) => values["data.deleteOnDestroy"] },
+  "updates.automatic": { ...yesOrNo, pick: (values) => values["updates.automatic"] },
   "updates.time": {
     right: ["00:00", "04:00", "09:59", "19:30", "23:59"].map((it) => [it, it]),
     wrong: ["4:00", "24:00", "04:60", "04", "0400", "04:00:00", "4am", "240", "*:00", "04:00 UTC", "04:00\n"],
-    pick: ({ updatesTime }) => updatesTime,
+    pick: (values) => values["updates.time"],
   },
   firewall: {
     right: [
@@ -375,7 +399,7 @@ const table: Readonly<Record<string, Case>> = {
     wrong: ["yes", "on", "1", "TRUE", "[]"],
     pick: ({ firewall }) => firewall,
   },
-  "rotation.database": { ...wholeNumber(1, 999_999), pick: ({ databaseRotation }) => databaseRotation },
+  "rotation.database": { ...wholeNumber(1, 999_999), pick: (values) => values["rotation.database"] },
 };
 
 const cases = (kind: "right" | "wrong") =>
@@ -388,7 +412,7 @@ const cases = (kind: "right" | "wrong") =>
 
 describe("each key", () => {
   test("is in the table of right and wrong values", () => {
-    expect(Object.keys(table).sort()).toEqual(Object.keys(keys).sort());
+    expect([...Object.keys(table), "rotation.users.<name>"].sort()).toEqual([...keys].sort());
     for (const { right, wrong } of Object.values(table)) {
       expect(right.length).toBeGreaterThan(0);
       expect(wrong.length).toBeGreaterThan(0);
@@ -396,18 +420,17 @@ describe("each key", () => {
   });
 
   test.each(cases("right"))("$name takes $shown", async ({ name, raw, parsed, it }) => {
-    const config = parse({ ...(it.beside ?? least), [name]: raw });
-    expect(it.pick(config, await connectionOf(config))).toEqual(parsed);
+    const config = { ...(it.beside ?? least), [name]: raw };
+    expect(it.pick(parse(config), await connectionOf(config))).toEqual(parsed);
   });
 
   test.each(cases("wrong"))("$name refuses $shown, and says what is allowed", ({ name, raw, it }) => {
     const message = refusal({ ...(it.beside ?? least), [name]: raw });
-    const { allowed } = (keys as Record<string, { allowed: string }>)[name] ?? { allowed: "" };
-    const expected = it.message?.(raw) ?? `${name}: ${JSON.stringify(raw)} is given; allowed is ${allowed}`;
+    const expected = it.message?.(raw) ?? `${name}: must be ${allowed(name)} (got ${got(raw)})`;
     expect(problems(message)).toEqual([
       typeof expected === "string" ? expected : expect.stringMatching(expected),
     ]);
-    expect(allowed).not.toBe("");
+    expect(allowed(name)).not.toBe("");
   });
 
   test.each(Object.entries(table))(
@@ -415,8 +438,7 @@ describe("each key", () => {
     (name, { beside = least }) => {
       const result = (raw: Raw) => {
         try {
-          const { connection: _, ...config } = parse(raw);
-          return config;
+          return parse(raw);
         } catch (error) {
           return (error as Error).message;
         }
@@ -427,27 +449,36 @@ describe("each key", () => {
   );
 
   test("that is left out has its default", async () => {
-    const { connection: _, ...config } = parse(least);
-    expect(config).toEqual({
-      address: "192.0.2.10",
-      tls: { mode: "selfSigned" },
-      users: [{ name: "mlflow", rotation: 1 }],
-      mlflowVersion: "3.17.2",
-      workers: "auto",
-      jobs: "auto",
-      servicePort: 5000,
-      proxyPort: 443,
-      httpPort: 80,
-      databaseName: "mlflow",
-      databasePort: 5432,
-      databaseRotation: 1,
-      artifactsDirectory: "/var/lib/mlflow/artifacts",
-      deleteData: false,
-      automaticUpdates: true,
-      updatesTime: "04:00",
+    const values = parse(least);
+    expect({ ...values, "host.hostKey": "", "host.privateKey": "" }).toEqual({
+      "host.address": "192.0.2.10",
+      "host.port": 22,
+      "host.user": "deploy",
+      "host.hostKey": "",
+      "host.privateKey": "",
+      "host.privateKeyFile": "~/.ssh/id_ed25519",
+      users: ["mlflow"],
+      "mlflow.version": "3.17.2",
+      "service.workers": "auto",
+      "service.jobs": "auto",
+      "service.port": 5000,
+      "tls.mode": "auto",
+      "tls.allowPlainHttp": false,
+      "tls.acmeDirectory": "https://acme-v02.api.letsencrypt.org/directory",
+      "proxy.port": "auto",
+      "proxy.httpPort": 80,
+      "database.name": "mlflow",
+      "database.port": 5432,
+      "artifacts.directory": "/var/lib/mlflow/artifacts",
+      "data.deleteOnDestroy": false,
+      "updates.automatic": true,
+      "updates.time": "04:00",
       firewall: false,
+      "rotation.database": 1,
+      "rotation.users.<name>": {},
     });
-    expect(await connectionOf(parse(least))).toMatchObject({ port: 22 });
+    expect([tlsMode(values), proxyPort(values), httpPort(values)]).toEqual(["selfSigned", 443, 80]);
+    expect(await connectionOf(least)).toMatchObject({ port: 22 });
   });
 });
 
@@ -493,14 +524,14 @@ describe("a wrong config", () => {
   test("lists all keys that are needed and not given", () => {
     vi.stubEnv("HOME", join(directory, "home"));
     expect(problems(refusal({})).sort()).toEqual(
-      required.map((name) => `${name}: nothing is given; needed is ${keys[name].allowed}`).sort(),
+      requiredKeys.map((name) => `${name}: is required: ${allowed(name)}`).sort(),
     );
   });
 
   test("with a key that does not exist names those that do", () => {
     const [line, ...more] = problems(refusal({ ...least, "proxy.prot": "80" }));
     expect(line).toMatch(/^proxy\.prot: there is no such key; there are /);
-    for (const name of [...Object.keys(keys), "rotation.users.<name>"]) {
+    for (const name of keys) {
       expect(line).toContain(name);
     }
     expect(more).toEqual([]);
@@ -517,7 +548,7 @@ describe("a wrong config", () => {
 
   test("with a version of MLflow that has no lock lists those that have one", () => {
     expect(refusal({ ...least, "mlflow.version": "3.18.0" })).toContain(
-      `mlflow.version: "3.18.0" is given; allowed is one of ${supportedVersions().join(", ")}`,
+      `mlflow.version: must be one of ${supportedVersions().join(", ")} (got "3.18.0")`,
     );
   });
 
@@ -529,17 +560,15 @@ describe("a wrong config", () => {
     ["database.port", "proxy.port", 5432],
   ])("with %s and %s on one port names both", (one, other, port) => {
     const message = refusal({ ...least, [one]: String(port), [other]: String(port) });
-    expect(problems(message)).toEqual([
-      `${one}: ${port} is given for ${other} too; allowed is a port of its own`,
-    ]);
+    expect(problems(message)).toEqual([`${one}: must be another port than ${other} (got ${port} for both)`]);
   });
 
   test("with a port that is another one's default names both", () => {
     expect(refusal({ ...least, "service.port": "5432" })).toContain(
-      "database.port: 5432 is given for service.port too",
+      "database.port: must be another port than service.port (got 5432 for both)",
     );
     expect(refusal({ ...least, "service.port": "5431" })).toContain(
-      "database.port: 5432 is given for service.port + 1 too",
+      "database.port: must be another port than service.port + 1 (got 5432 for both)",
     );
   });
 });
@@ -581,12 +610,12 @@ describe("secrets", () => {
 
   test("make the connection secret as a whole", async () => {
     const { isSecret } = await import("@pulumi/pulumi");
-    expect(await isSecret(parse(least).connection)).toBe(true);
+    expect(await isSecret(connectionTo(settle("test", parseConfig(least, directory))))).toBe(true);
   });
 });
 
 describe("where the certificate comes from", () => {
-  const mode = (raw: Raw) => parse({ ...least, ...raw }).tls.mode;
+  const mode = (raw: Raw) => tlsMode(parse({ ...least, ...raw }));
 
   test.each(["mlflow.example.org", "a.b", "mlflow.my-lab.de"])(
     "is a public authority for the public domain %s",
@@ -603,36 +632,36 @@ describe("where the certificate comes from", () => {
     expect(mode({ "host.address": "vps.example.org" })).toBe("selfSigned");
   });
 
-  test("can not be nowhere without saying so", () => {
+  test("cannot be nowhere without saying so", () => {
     expect(problems(refusal({ ...least, "tls.mode": "none" }))).toEqual([
-      expect.stringMatching(/^tls\.mode: none is given, which sends passwords .* tls\.allowPlainHttp: true/),
+      expect.stringMatching(/^tls\.mode: none sends passwords .* set tls\.allowPlainHttp to true/),
     ]);
     const plain = parse({ ...least, "tls.mode": "none", "tls.allowPlainHttp": "true" });
-    expect([plain.proxyPort, plain.httpPort]).toEqual([80, undefined]);
+    expect([proxyPort(plain), httpPort(plain)]).toEqual([80, undefined]);
   });
 
-  test("can not be a public authority without a domain, or without a port where it looks", () => {
+  test("cannot be a public authority without a domain, or without a port where it looks", () => {
     expect(problems(refusal({ ...least, "tls.mode": "acme" }))).toEqual([expect.stringMatching(/domain/)]);
     const closed = { ...least, domain: "mlflow.example.org", "proxy.httpPort": "0" };
-    expect(problems(refusal(closed))).toEqual([expect.stringMatching(/^proxy\.httpPort: 0 is given/)]);
+    expect(problems(refusal(closed))).toEqual([
+      expect.stringMatching(/^proxy\.httpPort: must be a port \(got 0\)/),
+    ]);
   });
 
-  test("leaves port 80 to whoever wants it, when plain HTTP is not sent on", () => {
-    expect(parse({ ...least, "proxy.httpPort": "0", "service.port": "8080" }).httpPort).toBeUndefined();
+  test("leaves port 80 to whoever wants it, when plain HTTP is not redirected", () => {
+    expect(httpPort(parse({ ...least, "proxy.httpPort": "0", "service.port": "8080" }))).toBeUndefined();
     expect(problems(refusal({ ...least, "proxy.port": "80" }))).toEqual([
-      "proxy.httpPort: 80 is given for proxy.port too; allowed is a port of its own",
+      "proxy.httpPort: must be another port than proxy.port (got 80 for both)",
     ]);
   });
 });
 
 describe("a provided certificate", () => {
   test("is secret together with its key", async () => {
-    const { isSecret } = await import("@pulumi/pulumi");
-    const { tls } = parse(provided);
-    expect(tls.mode === "provided" && (await isSecret(tls.pem))).toBe(true);
-    expect(tls.mode === "provided" && (await settled(tls.pem))).toBe(
-      `${server.key.trim()}\n${server.certificate.trim()}`,
-    );
+    const run = await runProgram(provided);
+    const { inputs, secrets } = run.find(commandType, "mlflow-certificate-command");
+    expect(inputs.stdin).toContain(`declare -r pem='${server.key.trim()}\n${server.certificate.trim()}'\n`);
+    expect(secrets).toContain("stdin");
   });
 
   test.each([
@@ -640,43 +669,50 @@ describe("a provided certificate", () => {
     [
       "for another name",
       { domain: "other.example.org" },
-      /^tls\.certificate: is for .*example\.org.*; allowed is one for other\.example\.org$/,
+      /^tls\.certificate: must be for other\.example\.org \(got one for .*mlflow\.example\.org.*\)$/,
     ],
-    ["without its key", { "tls.privateKey": "" }, /^tls\.privateKey: nothing is given/],
-    ["that is missing", { "tls.certificate": "" }, /^tls\.certificate: nothing is given/],
+    ["without its key", { "tls.privateKey": "" }, /^tls\.privateKey: is required with tls\.mode provided: /],
+    [
+      "that is missing",
+      { "tls.certificate": "" },
+      /^tls\.certificate: is required with tls\.mode provided: /,
+    ],
   ])("%s is refused", (_, change, expected) => {
     expect(problems(refusal({ ...provided, ...change }))).toEqual([expect.stringMatching(expected)]);
   });
 
-  test("that has ended is refused", () => {
+  test("that has expired is refused", () => {
     vi.useFakeTimers({ now: Date.now() + 40 * 24 * 3600 * 1000, toFake: ["Date"] });
     try {
-      expect(problems(refusal(provided))).toEqual([
-        expect.stringMatching(/^tls\.certificate: has ended on /),
-      ]);
+      expect(problems(refusal(provided))).toEqual([expect.stringMatching(/^tls\.certificate: expired on /)]);
     } finally {
       vi.useRealTimers();
     }
   });
 
-  test("brings the authority that clients must trust, when that is in the chain", () => {
+  test("brings the authority that clients must trust, when that is in the chain", async () => {
     const { certificate, key } = makeCertificate("IP:192.0.2.10", 30, true);
-    const { tls } = parse({ ...provided, "tls.certificate": certificate, "tls.privateKey": key });
-    const [leaf, root] = certificate.split(/(?<=-----END CERTIFICATE-----\n)/);
-    expect(tls.mode === "provided" && tls.authority).toBe(root);
-    const alone = parse({ ...provided, "tls.certificate": leaf ?? "", "tls.privateKey": key }).tls;
-    expect(alone.mode === "provided" && alone.authority).toBeUndefined();
+    const trusted = async (chain: string) => {
+      const run = await runProgram({ ...provided, "tls.certificate": chain, "tls.privateKey": key });
+      return run.outputs.caCertificate?.value;
+    };
+    const [leaf = "", root] = certificate.split(/(?<=-----END CERTIFICATE-----\n)/);
+    expect(await trusted(certificate)).toBe(root);
+    expect(await trusted(leaf)).toBe("");
   });
 });
 
 describe("users", () => {
-  const users = (raw: Raw) => parse({ ...least, users: '["ada","grace.h"]', ...raw }).users;
-
-  test("have a rotation of their own, 1 at first", () => {
-    expect(users({ "rotation.users.grace.h": "3" })).toEqual([
-      { name: "ada", rotation: 1 },
-      { name: "grace.h", rotation: 3 },
-    ]);
+  test("have a rotation of their own, 1 at first", async () => {
+    const run = await runProgram({
+      ...least,
+      users: '["ada","grace.h"]',
+      "rotation.users.grace.h": "3",
+    });
+    const rotations = ["ada", "grace.h"].map(
+      (user) => run.find(passwordType, `mlflow-user-${user}`).inputs.keepers,
+    );
+    expect(rotations).toEqual([{ rotation: "1" }, { rotation: "3" }]);
   });
 
   test("cannot be rotated when they are not there", () => {
@@ -687,7 +723,7 @@ describe("users", () => {
 
   test.each(["0", "1000000", "x", "1.5", "true"])("cannot be rotated to '%s'", (raw) => {
     expect(problems(refusal({ ...least, "rotation.users.mlflow": raw }))).toEqual([
-      `rotation.users.mlflow: ${JSON.stringify(raw)} is given; allowed is a whole number from 1 to 999999`,
+      `rotation.users.mlflow: must be a whole number from 1 to 999999 (got ${got(raw)})`,
     ]);
   });
 });
@@ -716,48 +752,47 @@ describe("keys that were set with --path", () => {
   const dotted = { ...least, users: '["ada"]', "proxy.port": "8080", "data.deleteOnDestroy": "true" };
 
   test("are the same as dotted ones", async () => {
-    const { connection: first, ...plain } = parse({
+    const plain = parse({ ...dotted, "rotation.users.ada": "2", "rotation.database": "4" });
+    const typed = nest({
       ...dotted,
-      "rotation.users.ada": "2",
-      "rotation.database": "4",
+      "proxy.port": 8080,
+      "data.deleteOnDestroy": true,
+      "rotation.users.ada": 2,
+      "rotation.database": 4,
     });
-    const { connection: second, ...nested } = parse(
-      nest({
-        ...dotted,
-        "proxy.port": 8080,
-        "data.deleteOnDestroy": true,
-        "rotation.users.ada": 2,
-        "rotation.database": 4,
-      }),
-    );
+    const nested = parse(typed);
     expect(nested).toEqual(plain);
-    expect(await settled(second)).toEqual(await settled(first));
-    expect(plain).toMatchObject({ proxyPort: 8080, deleteData: true, databaseRotation: 4 });
+    expect(await connectionOf(typed)).toEqual(await connectionOf(dotted));
+    expect([plain["proxy.port"], plain["data.deleteOnDestroy"], plain["rotation.database"]]).toEqual([
+      8080,
+      true,
+      4,
+    ]);
   });
 
   test("are checked as dotted ones are", () => {
     expect(problems(refusal({ ...least, proxy: '{"port":"none","x":{"y":1}}' }))).toEqual([
       expect.stringMatching(/^proxy\.x\.y: there is no such key/),
-      `proxy.port: "none" is given; allowed is ${keys["proxy.port"].allowed}`,
+      `proxy.port: must be ${allowed("proxy.port")} (got "none")`,
     ]);
   });
 
   test("are the only ones: the same key with and without --path is refused", () => {
     expect(problems(refusal({ ...least, "proxy.port": "8080", proxy: '{"port":8081}' }))).toEqual([
-      "proxy.port: is given twice, with and without --path; remove one with 'pulumi config rm proxy.port'",
+      "proxy.port: is set twice, with and without --path; remove one with 'pulumi config rm proxy.port'",
     ]);
   });
 
   test("yield when they are defaults of Pulumi.yaml, which the engine passes on in this form", async () => {
-    const config = parse({
+    const config = {
       ...least,
       "proxy.port": "8080",
       proxy: '{"port":"auto"}',
       host: '{"hostKey":"","hostKeyFile":"","privateKeyPassphrase":""}',
       domain: "",
-    });
-    expect(config.proxyPort).toBe(8080);
-    expect(config.domain).toBeUndefined();
+    };
+    expect(parse(config)["proxy.port"]).toBe(8080);
+    expect(parse(config).domain).toBeUndefined();
     expect(await connectionOf(config)).toMatchObject({ hostKey: pinned(hostKey.public) });
     expect(await connectionOf(config)).not.toHaveProperty("privateKeyPassword");
   });
@@ -768,7 +803,7 @@ describe("files", () => {
 
   test("with ~ are looked for in the home directory, where the default private key is too", async () => {
     vi.stubEnv("HOME", join(directory, "home"));
-    const config = parse({ ...bare, "host.hostKeyFile": "~/host_key.pub" });
+    const config = { ...bare, "host.hostKeyFile": "~/host_key.pub" };
     expect(await connectionOf(config)).toMatchObject({
       hostKey: pinned(hostKey.public),
       privateKey: `${loginKey.private.trim()}\n`,
@@ -776,11 +811,11 @@ describe("files", () => {
   });
 
   test("with an absolute path are taken from there", async () => {
-    const config = parse({
+    const config = {
       ...bare,
       "host.hostKeyFile": join(directory, "keys/host_key.pub"),
       "host.privateKeyFile": join(directory, "keys/id_ed25519"),
-    });
+    };
     expect(await connectionOf(config)).toMatchObject({ hostKey: pinned(hostKey.public) });
   });
 
@@ -795,12 +830,12 @@ describe("files", () => {
   });
 
   test("are not read where the key itself is given", async () => {
-    const config = parse({
+    const config = {
       ...least,
       "host.hostKey": otherHostKey.public,
       "host.hostKeyFile": "keys/missing.pub",
       "host.privateKeyFile": "keys/missing",
-    });
+    };
     expect(await connectionOf(config)).toMatchObject({ hostKey: pinned(otherHostKey.public) });
   });
 });
@@ -808,7 +843,7 @@ describe("files", () => {
 describe("the private key", () => {
   test("with a passphrase, without being told it, says how to tell", () => {
     const expected = (name: string) => [
-      `${name}: the key has a passphrase; set it with 'pulumi config set --secret host.privateKeyPassphrase'`,
+      `${name}: the key has a passphrase: give it as host.privateKeyPassphrase ('pulumi config set --secret host.privateKeyPassphrase')`,
     ];
     expect(problems(refusal({ ...least, "host.privateKey": encryptedLoginKey.private }))).toEqual(
       expected("host.privateKey"),
@@ -818,16 +853,16 @@ describe("the private key", () => {
   });
 
   test("with the passphrase is taken, and the passphrase goes with it", async () => {
-    const config = parse({
+    const config = {
       ...without(least, "host.privateKey"),
       "host.privateKeyFile": "keys/encrypted",
       "host.privateKeyPassphrase": passphrase,
-    });
+    };
     expect(await connectionOf(config)).toMatchObject({ privateKeyPassword: passphrase });
   });
 
   test("without a passphrase leaves none in the connection", async () => {
-    expect(Object.keys(await connectionOf(parse(least))).sort()).toEqual([
+    expect(Object.keys(await connectionOf(least)).sort()).toEqual([
       "host",
       "hostKey",
       "port",
@@ -838,7 +873,7 @@ describe("the private key", () => {
 
   test("is not the public half of it", () => {
     expect(problems(refusal({ ...least, "host.privateKey": loginKey.public }))).toEqual([
-      "host.privateKey: is not a private SSH key in OpenSSH or PEM format",
+      "host.privateKey: must be a private SSH key in OpenSSH or PEM format",
     ]);
   });
 });
@@ -857,7 +892,7 @@ describe("values that are well formed and would do harm", () => {
     const name = /^readonly scratch_database=(\w+)$/m.exec(library)?.[1] ?? "";
     expect(problems(refusal({ ...least, "database.name": name }))).toEqual([
       expect.stringMatching(
-        `^database\\.name: "?${name}"? is given; allowed is a lower-case letter, then up to 62 of `,
+        `^database\\.name: must be a lower-case letter, then up to 62 of .* \\(got "${name}"\\)$`,
       ),
     ]);
   });
@@ -880,6 +915,6 @@ describe("values that are well formed and would do harm", () => {
 
   test("are brought into the form in which a browser names the server", () => {
     expect(parse({ ...least, domain: "MLflow.Example.ORG" }).domain).toBe("mlflow.example.org");
-    expect(parse({ ...least, "host.address": "2001:DB8:0:0:0:0:0:A" }).address).toBe("2001:db8::a");
+    expect(parse({ ...least, "host.address": "2001:DB8:0:0:0:0:0:A" })["host.address"]).toBe("2001:db8::a");
   });
 });

@@ -37,7 +37,7 @@ describe("user@host", () => {
     "deploy@1.2.3",
     "-oProxyCommand=x@host",
   ])("'%s' is refused", (text) => {
-    expect(() => parseTarget(text)).toThrow(/^user@host: .* is given; allowed is /);
+    expect(() => parseTarget(text)).toThrow(/^user@host: must be .* \(got /);
   });
 });
 
@@ -371,9 +371,9 @@ describe("npm run configure", () => {
     [["127.0.0.1"], "user@127.0.0.1"],
     [["deploy@127.0.0.1", "--key", "/nowhere/key"], "/nowhere/key: can not be read"],
     [["deploy@127.0.0.1", "--key", `${home}/.ssh`], "can not be read"],
-    [["deploy@127.0.0.1", "--port", "0"], '--port: "0" is given'],
-    [["deploy@127.0.0.1", "--users", "ada,Bob"], '--users: "ada,Bob" is given'],
-    [["deploy@127.0.0.1", "--domain", "a b"], '--domain: "a b" is given'],
+    [["deploy@127.0.0.1", "--port", "0"], "--port: must be a whole number from 1 to 65535 (got 0)"],
+    [["deploy@127.0.0.1", "--users", "ada,Bob"], '(got ["ada","Bob"])'],
+    [["deploy@127.0.0.1", "--domain", "a b"], '--domain: must be a host name (got "a b")'],
     [["deploy@127.0.0.1", "--fingerprint", "MD5:aa:bb"], "--fingerprint: "],
     [["deploy@127.0.0.1", "--stack", "../x"], "--stack: "],
     [["deploy@127.0.0.1", "prod"], "one user@host"],

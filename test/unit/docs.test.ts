@@ -1,68 +1,65 @@
-/** README.md and Pulumi.yaml say the same about the config keys as the program. */
+/** What the docs and Pulumi.yaml say about the settings is what the schema says. */
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import { beforeAll, describe, expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import { parse as parseYaml } from "yaml";
-import { keys, parseConfig, required } from "../../components/config";
+import { check } from "../../components/schema/check";
+import { flatten } from "../../components/schema/flat";
+import { type Key, keys, requiredKeys, type Setting, schema } from "../../components/schema/schema";
+import { generated } from "../../config/generate";
+import { showDefault } from "../../config/reference";
+import { parseConfig } from "../../config/stackConfig";
 import { hostKey, loginKey } from "./keys";
 
 const project = join(__dirname, "../..");
 const readProjectFile = (name: string) =>
   existsSync(join(project, name)) ? readFileSync(join(project, name), "utf8") : "";
 
-type Fallback = string | number | boolean | readonly string[] | undefined;
-const fallbacks: Readonly<Record<string, Fallback>> = Object.fromEntries(
-  Object.entries(keys).map(([name, key]) => [name, key.fallback]),
-);
-const names = Object.keys(fallbacks);
-const userRotation = "rotation.users.<name>";
+/** Keys that Pulumi.yaml can declare: their names are known before a stack is. */
+const names = keys.filter((key) => !key.includes("<"));
+
+describe("what is made from the schema", () => {
+  test.each(Object.entries(generated))("%s is as 'npm run generate' makes it", (name, render) => {
+    const current = readProjectFile(name);
+    expect(current).toBe(render(current));
+  });
+
+  test.each(keys)("tells of %s what it means, what is allowed, and what a change of it does", (key) => {
+    const { type, meaning, change }: Setting = schema[key];
+    const text = readProjectFile("docs/configuration.md");
+    const section = text.split(/^## /m).find((each) => each.startsWith(`\`${key}\`\n`));
+    for (const said of [meaning, change, type.description]) {
+      expect(said).toMatch(/\w{2}/);
+      expect(section).toContain(said);
+    }
+  });
+
+  test.each(keys)("has a default of %s that is allowed", (key) => {
+    const { type, default: value }: Setting = schema[key];
+    expect(value === undefined || type.safeParse(value).success).toBe(true);
+  });
+});
 
 describe("the table of config keys in README.md", () => {
-  /** Cells of the table whose header begins with 'Key' and 'Default', by key. */
-  let rows: Map<string, readonly string[]>;
-  beforeAll(() => {
-    rows = new Map();
-    const cells = (line: string) =>
-      line
-        .trim()
-        .slice(1, -1)
-        .split(/(?<!\\)\|/)
-        .map((cell) => cell.trim());
-    let inside = false;
-    for (const line of readProjectFile("README.md").split("\n")) {
-      const row = line.startsWith("|") ? cells(line) : [];
-      if (/^key$/i.test(row[0] ?? "") && /^default$/i.test(row[1] ?? "")) {
-        inside = true;
-      } else if (row.length === 0) {
-        inside = false;
-      } else if (inside && !/^[-: ]+$/.test(row[0] ?? "")) {
-        const name = /^`([^`]+)`$/.exec(row[0] ?? "")?.[1] ?? `no key in backticks: ${line}`;
-        expect(rows.has(name), `${name} stands there twice`).toBe(false);
-        rows.set(name, row);
-      }
-    }
+  const cells = (line: string) => line.split("|").map((cell) => cell.trim());
+  const [, table = ""] =
+    /^\| Key \| Default \|.*\n\|[-| ]+\n((?:\|.*\n)+)/m.exec(readProjectFile("README.md")) ?? [];
+  const rows = table
+    .trim()
+    .split("\n")
+    .map((line) => cells(line).slice(1, 4));
+
+  test("leaves out nothing that is required", () => {
+    expect(rows.map(([name]) => name)).toEqual(
+      expect.arrayContaining(requiredKeys.map((key) => `\`${key}\``)),
+    );
   });
 
-  test("has a row for each key, and no other", () => {
-    expect([...rows.keys()].sort()).toEqual([...names, userRotation].sort());
-  });
-
-  test.each(names)("shows the default of %s", (name) => {
-    const shown = rows.get(name)?.[1];
-    const fallback = fallbacks[name];
-    if (fallback === undefined) {
-      expect(shown).toMatch((required as readonly string[]).includes(name) ? /^needed/ : /^(-|–|—|none)?$/);
-    } else {
-      expect(shown).toBe(`\`${typeof fallback === "object" ? `[${fallback.join(", ")}]` : fallback}\``);
-    }
-  });
-
-  test("shows that users' passwords begin with rotation 1", () => {
-    expect(rows.get(userRotation)?.[1]).toBe("`1`");
-  });
-
-  test.each([...names, userRotation])("says what %s means", (name) => {
-    expect(rows.get(name)?.[2] ?? "").toMatch(/\w{2}/);
+  test.each(rows)("shows of %s the default %s", (name = "", shown, meaning) => {
+    const key = keys.find((each) => `\`${each}\`` === name);
+    expect(key, `${name} is a key`).toBeDefined();
+    expect(shown).toBe(showDefault(key as Key));
+    expect(meaning).toMatch(/\w{2}/);
   });
 });
 
@@ -103,7 +100,7 @@ describe("Pulumi.yaml", () => {
   test.each(names)(
     "declares %s with the program's default, of a type that fits, and a description",
     (name) => {
-      const fallback = fallbacks[name];
+      const { default: fallback }: Setting = schema[name];
       const declaration = declared[name];
       expect(declaration?.default).toEqual(fallback ?? ""); // an empty text stands for nothing given
       switch (typeof fallback) {
@@ -125,7 +122,7 @@ describe("Pulumi.yaml", () => {
   );
 
   test("lets 'pulumi new' ask for what is needed, and for nothing else", () => {
-    expect(Object.keys(withoutProject(yaml.template?.config)).sort()).toEqual([...required].sort());
+    expect(Object.keys(withoutProject(yaml.template?.config)).sort()).toEqual([...requiredKeys].sort());
   });
 
   test("changes nothing by its defaults, dotted or nested", () => {
@@ -148,10 +145,9 @@ describe("Pulumi.yaml", () => {
     const objects = Object.fromEntries(
       Object.entries(nested).map(([name, it]) => [name, JSON.stringify(it)]),
     );
-    const plain = ({ connection: _, ...config }: ReturnType<typeof parseConfig>) => config;
-    expect(plain(parseConfig({ ...dotted, ...objects, ...needed }, project))).toEqual(
-      plain(parseConfig(needed, project)),
-    );
+    const values = (config: Readonly<Record<string, string>>) =>
+      check(new Map(flatten(parseConfig(config, project)))).values;
+    expect(values({ ...dotted, ...objects, ...needed })).toEqual(values(needed));
   });
 });
 

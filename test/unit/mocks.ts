@@ -30,7 +30,7 @@ export interface ExportedValue {
 
 export interface Run {
   readonly resources: readonly Registered[];
-  /** What index.ts exports. */
+  /** What the program exports; nothing of it in a preview. */
   readonly outputs: Readonly<Record<string, ExportedValue>>;
   /** The one resource of a type and name. */
   readonly find: (type: string, name: string) => Registered;
@@ -82,6 +82,12 @@ export const generation = 7;
 export interface RunOptions {
   /** Called while a resource is being made; nothing that depends on the resource goes on before it ends. */
   readonly during?: (resource: Registered) => Promise<void>;
+  /** What runs in place of index.ts; it must import what it runs, for modules are loaded anew. @default index.ts */
+  readonly program?: () => Promise<Readonly<Record<string, unknown>>>;
+  /** Outputs of resources that this project does not make itself. */
+  readonly outputsOfOthers?: (resource: Registered) => Readonly<Record<string, unknown>> | undefined;
+  /** Only look ahead: outputs that a provider leaves out are not known. @default false */
+  readonly preview?: boolean;
 }
 
 /**
@@ -93,17 +99,22 @@ function storeNoCode(): void {
   serializer.serializeFunction = async () => ({ text: "code of the probe", containsSecrets: false });
 }
 
-/** Runs index.ts from the start with these config values of the project, as `pulumi up` does. */
+/** Runs the program from the start with these config values of the project, as `pulumi up` does. */
 export async function runProgram(
   config: Readonly<Record<string, string>> = fullConfig,
-  { during }: RunOptions = {},
+  {
+    during,
+    program = () => import("../../index"),
+    outputsOfOthers = () => undefined,
+    preview = false,
+  }: RunOptions = {},
 ): Promise<Run> {
   const resources: Registered[] = [];
   const events: string[] = [];
   const requests = new Map<string, { parent?: string; dependencies: string[] }>();
 
   storeNoCode();
-  vi.resetModules(); // index.ts and the components are loaded anew
+  vi.resetModules(); // the program and the components are loaded anew
   // The SDK keeps a stack for each of its thousands of promises, which takes longer than all the rest.
   const { stackTraceLimit } = Error;
   Error.stackTraceLimit = 0;
@@ -128,12 +139,15 @@ export async function runProgram(
         events.push(`begin ${name}`);
         await during?.(resource);
         events.push(`end ${name}`);
-        return { id: `id-of-${name}`, state: { ...inputs, ...outputsOf(resource) } };
+        return {
+          id: `id-of-${name}`,
+          state: { ...inputs, ...(outputsOfOthers(resource) ?? outputsOf(resource)) },
+        };
       },
     },
     "mlflow-vps",
     "unit",
-    false,
+    preview,
   );
   recordRequests(requests);
   pulumi.runtime.setAllConfig(
@@ -142,8 +156,9 @@ export async function runProgram(
 
   const outputs: Record<string, ExportedValue> = {};
   try {
-    const exported: Record<string, pulumi.Input<unknown>> = { ...(await import("../../index")) };
-    for (const [name, output] of Object.entries(exported)) {
+    const exported: Record<string, pulumi.Input<unknown>> = { ...(await program()) };
+    // What is not known yet in a preview never comes.
+    for (const [name, output] of preview ? [] : Object.entries(exported)) {
       outputs[name] = {
         value: await settled(output),
         secret: pulumi.Output.isInstance(output) && (await pulumi.isSecret(output)),

@@ -2,8 +2,8 @@ import { createHash } from "node:crypto";
 import * as fs from "node:fs";
 import { join } from "node:path";
 import { afterEach, describe, expect, test, vi } from "vitest";
-import { keys } from "../../components/config";
-import { findRelease, supportedVersions } from "../../components/runtime/runtime";
+import { findRelease, supportedVersions } from "../../components/runtime/release";
+import { schema } from "../../components/schema/schema";
 
 const locks = join(__dirname, "../../components/runtime/locks");
 const lockFiles = fs.readdirSync(locks).filter((file) => file.endsWith(".txt"));
@@ -48,7 +48,7 @@ describe("the versions of MLflow", () => {
   test("are those that have a lock", () => {
     const files = supportedVersions().map((version) => `${version}.txt`);
     expect([...files, "uv.txt"].sort()).toEqual([...lockFiles].sort());
-    expect(supportedVersions()).toContain(keys["mlflow.version"].fallback);
+    expect(supportedVersions()).toContain(schema["mlflow.version"].default);
   });
 
   test("are in the order of their release, and nothing else in the folder is one", () => {

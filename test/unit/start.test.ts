@@ -41,7 +41,7 @@ const program = (word: string) => `
 
 beforeEach(() => {
   directory = realpathSync(mkdtempSync(join(tmpdir(), "start-")));
-  for (const path of ["scripts", "sandbox", "node_modules"]) {
+  for (const path of ["config", "scripts", "sandbox", "node_modules"]) {
     mkdirSync(join(directory, path));
   }
   copyFileSync(join(project, "scripts/start.cjs"), join(directory, "scripts/start.cjs"));

@@ -1,0 +1,315 @@
+// Made by 'npm run generate' from components/schema/schema.ts: change it there.
+import type * as pulumi from "@pulumi/pulumi";
+
+/**
+ * What `MlflowServer` is told. All wrong values are reported at once, before any connection is opened. What may be an output
+ * of another resource is a `pulumi.Input`; the rest shapes which resources there are.
+ */
+export interface MlflowServerArgs {
+  readonly host: {
+    /**
+     * Address or name of the VPS.
+     *
+     * Value: an IPv4 or IPv6 address or a host name.
+     *
+     * Changing it: Sets up the server on the host it now names; the one before stays as it is. Clients
+     * connect anew.
+     */
+    readonly address: pulumi.Input<string>;
+    /**
+     * TCP port of SSH.
+     *
+     * Value: a whole number from 1 to 65535.
+     *
+     * Changing it: Every step runs once more on the host and finds nothing to do.
+     *
+     * @default 22
+     */
+    readonly port?: pulumi.Input<number>;
+    /**
+     * Login: root, or a user with sudo without a password.
+     *
+     * Value: a login name of lower-case letters, digits, '-' and '_', up to 32.
+     *
+     * Changing it: Every step runs once more on the host and finds nothing to do.
+     */
+    readonly user: pulumi.Input<string>;
+    /**
+     * The only SSH host key that is accepted, ed25519 or ecdsa.
+     *
+     * Value: one line 'ssh-ed25519 AAAA…' or 'ecdsa-sha2-nistp256 AAAA…' ('npm run configure -- user@host'
+     * writes it).
+     *
+     * Changing it: Every step runs once more on the host and finds nothing to do.
+     */
+    readonly hostKey: pulumi.Input<string>;
+    /**
+     * Private SSH key of the login.
+     *
+     * Value: a private SSH key in OpenSSH or PEM format. Kept secret in the state.
+     *
+     * Changing it: Every step runs once more on the host and finds nothing to do.
+     */
+    readonly privateKey: pulumi.Input<string>;
+    /**
+     * Passphrase of the private SSH key, where it has one.
+     *
+     * Value: the passphrase of the private key. Kept secret in the state.
+     *
+     * Changing it: Every step runs once more on the host and finds nothing to do.
+     */
+    readonly privateKeyPassphrase?: pulumi.Input<string>;
+  };
+  /**
+   * Name that leads to the server; tracking URI and certificate have it in place of the address.
+   *
+   * Value: a host name.
+   *
+   * Changing it: The certificate is for the new name, where clients connect from then on. An instance with
+   * it starts beside the one that serves, and takes over. No request is dropped.
+   */
+  readonly domain?: string;
+  /**
+   * Who may use the server; each gets a generated password.
+   *
+   * Value: a list of one or more different names, each a lower-case letter, then up to 31 of a-z 0-9 . _ -.
+   *
+   * Changing it: A new one gets a password, one that is left out is refused from then on. Nothing restarts.
+   *
+   * @default ["mlflow"]
+   */
+  readonly users?: readonly string[];
+  readonly mlflow?: {
+    /**
+     * Version of MLflow, one of those with a lock in `components/runtime/locks`.
+     *
+     * Value: one of 2.22.2, 3.16.1, 3.17.2.
+     *
+     * Changing it: Is installed beside the old one; the migration of the database is rehearsed on a copy,
+     * then done after a dump. An older one whose schema is older is refused. No request is dropped.
+     *
+     * @default "3.17.2"
+     */
+    readonly version?: "2.22.2" | "3.16.1" | "3.17.2";
+  };
+  readonly service?: {
+    /**
+     * Worker processes. `auto`: 1, from 3.5 GB of memory on 2, from 7 GB on 4.
+     *
+     * Value: auto (by the host's memory), or a whole number from 1 to 16.
+     *
+     * Changing it: An instance with it starts beside the one that serves, and takes over. No request is
+     * dropped.
+     *
+     * @default "auto"
+     */
+    readonly workers?: "auto" | number;
+    /**
+     * MLflow's job runner (server-side scorers, GenAI evaluation). `auto`: from 7 GB of memory on.
+     *
+     * Value: auto (by the host's memory), or true or false.
+     *
+     * Changing it: An instance with it starts beside the one that serves, and takes over. No request is
+     * dropped.
+     *
+     * @default "auto"
+     */
+    readonly jobs?: "auto" | boolean;
+    /**
+     * First of two TCP ports of the service on 127.0.0.1: a changed one starts on the free one.
+     *
+     * Value: a whole number from 1024 to 65535.
+     *
+     * Changing it: An instance with it starts beside the one that serves, and takes over. No request is
+     * dropped.
+     *
+     * @default 5000
+     */
+    readonly port?: number;
+  };
+  readonly tls?: {
+    /**
+     * Where the certificate comes from. `auto` is `acme` with a public `domain`, and `selfSigned` without
+     * one.
+     *
+     * Value: one of auto, selfSigned, acme, provided, none.
+     *
+     * Changing it: nginx takes up the other certificate. Clients of another authority need the new
+     * `clientEnv`.
+     *
+     * @default "auto"
+     */
+    readonly mode?: "auto" | "selfSigned" | "acme" | "provided" | "none";
+    /**
+     * Must be true for `tls.mode` none, which sends passwords and data over the network in clear text.
+     *
+     * Value: true or false.
+     *
+     * Changing it: Nothing on the host.
+     *
+     * @default false
+     */
+    readonly allowPlainHttp?: boolean;
+    /**
+     * With `acme`: mail address of the account at the certificate authority.
+     *
+     * Value: a mail address.
+     *
+     * Changing it: The account gets it.
+     */
+    readonly email?: string;
+    /**
+     * With `acme`: directory URL of the certificate authority (RFC 8555).
+     *
+     * Value: the https:// URL of an ACME directory.
+     *
+     * Changing it: Gets a new certificate.
+     *
+     * @default "https://acme-v02.api.letsencrypt.org/directory"
+     */
+    readonly acmeDirectory?: string;
+    /**
+     * With `provided`: the server's certificate, and the chain to its authority.
+     *
+     * Value: a certificate in PEM, the chain to its authority after it.
+     *
+     * Changing it: nginx takes up the new one. No request is dropped.
+     */
+    readonly certificate?: pulumi.Input<string>;
+    /**
+     * With `provided`: private key of the certificate.
+     *
+     * Value: the certificate's private key in PEM, without a passphrase. Kept secret in the state.
+     *
+     * Changing it: nginx takes up the new one. No request is dropped.
+     */
+    readonly privateKey?: pulumi.Input<string>;
+  };
+  readonly proxy?: {
+    /**
+     * TCP port that clients use.
+     *
+     * Value: auto (443, or 80 without TLS), or a whole number from 1 to 65535.
+     *
+     * Changing it: Clients connect to the new one, and the old one is closed. An instance with it starts
+     * beside the one that serves, and takes over. No request is dropped.
+     *
+     * @default "auto"
+     */
+    readonly port?: "auto" | number;
+    /**
+     * TCP port where plain HTTP is redirected to HTTPS; 0 for none, for example where another program has
+     * port 80. With `acme` the certificate authority must reach it as port 80.
+     *
+     * Value: a whole number from 0 to 65535.
+     *
+     * Changing it: nginx listens on the new one in place of the old one. Nothing restarts.
+     *
+     * @default 80
+     */
+    readonly httpPort?: number;
+  };
+  readonly database?: {
+    /**
+     * Name of the database and of the role that owns it. One that is there is adopted with its rows.
+     *
+     * Value: a lower-case letter, then up to 62 of a-z 0-9 _, and no name that means something to PostgreSQL
+     * or is used for rehearsals (mlflow_vps_rehearsal).
+     *
+     * Changing it: Makes a new database; the old one stays.
+     *
+     * @default "mlflow"
+     */
+    readonly name?: string;
+    /**
+     * TCP port of PostgreSQL on 127.0.0.1: which cluster holds the database. One that holds databases of
+     * others too listens where they want it to, and is never restarted.
+     *
+     * Value: a whole number from 1024 to 65535.
+     *
+     * Changing it: Makes a new database in the cluster of that port; the old one stays.
+     *
+     * @default 5432
+     */
+    readonly port?: number;
+  };
+  readonly artifacts?: {
+    /**
+     * Where the artifacts are on the host.
+     *
+     * Value: a directory of its own below /srv, /mnt, /media, /data or /var/lib/mlflow (but not its tmp),
+     * without spaces.
+     *
+     * Changing it: Moves nothing: what is in the old directory stays there.
+     *
+     * @default "/var/lib/mlflow/artifacts"
+     */
+    readonly directory?: pulumi.Input<string>;
+  };
+  readonly data?: {
+    /**
+     * Let `destroy` delete database and artifacts.
+     *
+     * Value: true or false.
+     *
+     * Changing it: Nothing on the host. `destroy` uses what was last applied, so run `pulumi up` first.
+     *
+     * @default false
+     */
+    readonly deleteOnDestroy?: boolean;
+  };
+  readonly updates?: {
+    /**
+     * Install security updates of the host's packages each day.
+     *
+     * Value: true or false.
+     *
+     * Changing it: `false` leaves that to the distribution's own settings again. Nothing restarts.
+     *
+     * @default true
+     */
+    readonly automatic?: boolean;
+    /**
+     * When they are installed, in the host's time zone.
+     *
+     * Value: a time of the day as HH:MM, 00:00 to 23:59.
+     *
+     * Changing it: Starts nothing.
+     *
+     * @default "04:00"
+     */
+    readonly time?: string;
+  };
+  /**
+   * Close every port but those of SSH, `proxy.port` and `proxy.httpPort`.
+   *
+   * Value: true or false.
+   *
+   * Changing it: Takes effect at once; rules that would lock SSH out undo themselves. No connection ends.
+   *
+   * @default false
+   */
+  readonly firewall?: boolean;
+  readonly rotation?: {
+    /**
+     * Number of the database's password.
+     *
+     * Value: a whole number from 1 to 999999.
+     *
+     * Changing it: Raised, it makes a new password. Nothing restarts.
+     *
+     * @default 1
+     */
+    readonly database?: number;
+    /**
+     * Number of this user's password.
+     *
+     * Value: a whole number from 1 to 999999.
+     *
+     * Changing it: Raised, it makes a new password; the old one is refused from then on. Nothing restarts.
+     *
+     * @default 1
+     */
+    readonly users?: Readonly<Record<string, number>>;
+  };
+}

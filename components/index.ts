@@ -1,0 +1,3 @@
+/** What the npm package offers to other Pulumi programs. */
+export type { MlflowServerArgs } from "./args";
+export { MlflowServer } from "./mlflowServer";

@@ -1,0 +1,139 @@
+import * as pulumi from "@pulumi/pulumi";
+import { Acme, challengeDirectory } from "../acme/acme";
+import { Authority } from "../certificate/authority";
+import { Certificate, certificateFile } from "../certificate/certificate";
+import { ownAuthority } from "../certificate/provided";
+import { Firewall } from "../firewall/firewall";
+import { ReverseProxy } from "../proxy/reverseProxy";
+import { schema } from "../schema/schema";
+import { type Service, upstreamFile } from "../service/service";
+import type { Endpoint } from "./endpoint";
+import { type PartArgs, password } from "./part";
+
+export interface EntrancePartArgs extends PartArgs {
+  readonly endpoint: Endpoint;
+  /** The packages of nginx and of what it is run with. */
+  readonly servers: pulumi.Resource;
+  readonly service: Service;
+}
+
+/** What a client needs: a name and a password, and whom to trust. */
+export interface ClientAccess {
+  /** User name to password. */
+  readonly users: pulumi.Output<Record<string, string>>;
+  /** The certificate in PEM that clients must trust; empty where they know its authority already. */
+  readonly authority: pulumi.Output<string>;
+}
+
+/** nginx with TLS and the users' passwords, and the firewall. */
+export function openEntrance(args: EntrancePartArgs): ClientAccess {
+  const users = pulumi.all(passwords(args));
+  const { pem, authority } = issueCertificate(args);
+  const certificate = args.endpoint.secure ? [installCertificate(args, pem)] : [];
+  const proxy = installProxy(args, users, certificate);
+  const firewall = args.settings.firewall ? [closePorts(args, proxy)] : [];
+  if (args.endpoint.tls === "acme") {
+    requestCertificate(args, [proxy, ...firewall]);
+  }
+  return { users, authority };
+}
+
+function passwords(args: EntrancePartArgs): Record<string, pulumi.Output<string>> {
+  const { users, "rotation.users.<name>": rotations } = args.settings;
+  const { default: first } = schema["rotation.users.<name>"];
+  return Object.fromEntries(
+    users.map((user) => [user, password(args, `user-${user}`, rotations[user] ?? first)]),
+  );
+}
+
+/** Private key and certificate chain in PEM, where they do not come later or not at all. */
+function issueCertificate({ name, parent, settings, endpoint }: EntrancePartArgs): {
+  readonly pem?: pulumi.Output<string>;
+  readonly authority: pulumi.Output<string>;
+} {
+  const { "tls.certificate": chain, "tls.privateKey": key } = settings;
+  switch (endpoint.tls) {
+    case "selfSigned": {
+      const own = new Authority(`${name}-authority`, { names: endpoint.names }, { parent });
+      return { pem: own.pem, authority: own.certificate };
+    }
+    case "provided":
+      return {
+        pem: pulumi.secret(
+          pulumi.all([key, chain]).apply((parts) => parts.map((pem = "") => pem.trim()).join("\n")),
+        ),
+        authority: chain.apply((pem = "") => ownAuthority(pem) ?? ""),
+      };
+    default:
+      return { authority: pulumi.output("") };
+  }
+}
+
+function installCertificate(
+  { name, connection, parent, endpoint, servers }: EntrancePartArgs,
+  pem: pulumi.Output<string> | undefined,
+): Certificate {
+  return new Certificate(
+    `${name}-certificate`,
+    {
+      connection,
+      names: endpoint.names,
+      pem,
+      // Only the stack's own is renewed by the next up; certbot looks after its own, and a person after a provided one.
+      daysNeeded: endpoint.tls === "selfSigned" ? 14 : 0,
+    },
+    { parent, dependsOn: servers },
+  );
+}
+
+function installProxy(
+  { name, connection, parent, settings, endpoint, service }: EntrancePartArgs,
+  users: pulumi.Output<Record<string, string>>,
+  certificate: readonly Certificate[],
+): ReverseProxy {
+  const { names, port, httpPort, secure, tls } = endpoint;
+  return new ReverseProxy(
+    `${name}-proxy`,
+    {
+      connection,
+      names,
+      port,
+      secure,
+      httpPort,
+      upstreamFile,
+      certificateFile,
+      challengeDirectory: tls === "acme" ? challengeDirectory : undefined,
+      strictTransport: settings.domain !== undefined && (tls === "acme" || tls === "provided"),
+      users,
+    },
+    { parent, dependsOn: [service, ...certificate] },
+  );
+}
+
+function closePorts({ name, connection, parent, endpoint }: EntrancePartArgs, proxy: ReverseProxy): Firewall {
+  const { port, httpPort } = endpoint;
+  const rules = { connection, ports: [port, ...(httpPort === undefined ? [] : [httpPort])] };
+  const trial = new Firewall(
+    `${name}-firewall-trial`,
+    { ...rules, phase: "trial" },
+    { parent, dependsOn: proxy },
+  );
+  return new Firewall(`${name}-firewall-kept`, { ...rules, phase: "kept" }, { parent, dependsOn: trial });
+}
+
+function requestCertificate(
+  { name, connection, parent, settings, endpoint }: EntrancePartArgs,
+  dependsOn: pulumi.Resource[],
+): Acme {
+  return new Acme(
+    `${name}-acme`,
+    {
+      connection,
+      domain: endpoint.names.apply(([first = ""]) => first),
+      email: settings["tls.email"],
+      directory: settings["tls.acmeDirectory"],
+      certificateFile,
+    },
+    { parent, dependsOn },
+  );
+}

@@ -1,0 +1,21 @@
+import type * as pulumi from "@pulumi/pulumi";
+import * as random from "@pulumi/random";
+import type { Connection } from "../step/ssh";
+import type { Settings } from "./settings";
+
+/** What every part of a server is made with. */
+export interface PartArgs {
+  /** Name of the server, with which the names of its resources begin. */
+  readonly name: string;
+  readonly settings: Settings;
+  readonly connection: pulumi.Output<Connection>;
+  /** The server, whose children the resources are. */
+  readonly parent: pulumi.Resource;
+}
+
+/** 32 letters and digits: 190 bits. Raising `rotation` makes a new one. */
+export function password({ name, parent }: PartArgs, role: string, rotation: number): pulumi.Output<string> {
+  const keepers = { rotation: String(rotation) };
+  return new random.RandomPassword(`${name}-${role}`, { length: 32, special: false, keepers }, { parent })
+    .result;
+}
