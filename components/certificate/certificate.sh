@@ -19,14 +19,14 @@ check_placeholder() {
   [[ -n $right ]] || problem "$certificate_file is not for ${names[0]}"
   end=$(date_of enddate "$certificate_file")
   now=$(date +%s)
-  ((end > now)) || problem "the certificate in $certificate_file has ended"
+  ((end > now)) || problem "the certificate in $certificate_file has expired"
   key=$(holds pkey "$certificate_file")
   if [[ -n $key ]]; then
     key=$(openssl pkey -in "$certificate_file" -pubout)
     certificate_key=$(openssl x509 -in "$certificate_file" -noout -pubkey)
     [[ $key == "$certificate_key" ]] || key=
   fi
-  [[ -n $key ]] || problem "the key in $certificate_file does not belong to its certificate"
+  [[ -n $key ]] || problem "the key in $certificate_file does not match its certificate"
 }
 
 check_file_now() {
@@ -49,10 +49,10 @@ check() {
   now=$(date +%s)
   if ((end - now < days_needed * 86400)); then
     end=$(date --utc --date "@$end" '+%b %e %T %Y GMT')
-    problem "the certificate in $certificate_file ends on $end, in less than $days_needed days"
+    problem "the certificate in $certificate_file expires on $end, in less than $days_needed days"
   fi
   in_use=$(nginx_is_current "$certificate_file")
-  [[ -n $in_use ]] || problem "nginx has not read $certificate_file as it is now"
+  [[ -n $in_use ]] || problem "nginx has not loaded the current $certificate_file"
 }
 
 placeholder() {
@@ -67,7 +67,7 @@ apply() {
   if [[ -z $content ]]; then
     wrong=$(check_placeholder)
     if [[ -n $wrong ]]; then
-      say "a placeholder serves until the certificate authority has given a certificate"
+      say "a placeholder is served until the certificate authority has issued a certificate"
       content=$(placeholder)
     fi
   fi

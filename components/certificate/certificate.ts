@@ -1,4 +1,3 @@
-import { join } from "node:path";
 import type * as pulumi from "@pulumi/pulumi";
 import { type HostArgs, Step } from "../step/step";
 
@@ -23,7 +22,9 @@ export class Certificate extends Step {
       {
         connection: args.connection,
         step: "certificate",
-        script: join(__dirname, "certificate.sh"),
+        folder: __dirname,
+        scripts: ["certificate"],
+        uses: ["commands", "nginx", "reload", "certificates"],
         settings: { names: args.names, daysNeeded: args.daysNeeded },
         payload: { certificateFile, pem: args.pem ?? "" },
       },

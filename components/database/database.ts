@@ -1,4 +1,3 @@
-import { join } from "node:path";
 import * as pulumi from "@pulumi/pulumi";
 import { type HostArgs, Step } from "../step/step";
 
@@ -36,7 +35,9 @@ export class Database extends Step {
       {
         connection,
         step: "database",
-        script: join(__dirname, "database.sh"),
+        folder: __dirname,
+        scripts: ["access", "owner", "password", "database"],
+        uses: ["commands", "accounts", "postgres", "scratch"],
         settings: { database, role, databasePort: port, account, passwordFile, deleteData },
         payload: {
           password,

@@ -1,4 +1,3 @@
-import { join } from "node:path";
 import type * as pulumi from "@pulumi/pulumi";
 import { type HostArgs, Step, type StepArgs } from "../step/step";
 import { renderRules, renderUnit } from "./render";
@@ -20,7 +19,9 @@ export function firewallStep({ phase, ports, rollbackSeconds = 120 }: FirewallRu
   const rulesFile = "/etc/mlflow-vps/firewall.nft";
   return {
     step: `firewall-${phase}`,
-    script: join(__dirname, "firewall.sh"),
+    folder: __dirname,
+    scripts: ["ssh", "rules", "trial", "kept", "firewall"],
+    uses: ["commands", "systemd"],
     settings: { phase, ports: ports.map(String) },
     payload: { rollbackSeconds, rulesFile, rules: renderRules(ports), unit: renderUnit(rulesFile) },
   } satisfies Omit<StepArgs, "connection">;

@@ -40,7 +40,7 @@ unlocked() {
     holder=$(tail -c "+$((begin + 1))" "$log_file" | who_locks)
     [[ -n $holder ]] || return 0
     ((SECONDS < deadline)) ||
-      fail "waited 10 minutes for apt: $holder, and is still at work; nothing was changed in that time; run again when it has ended"
+      fail "apt is still busy after 10 minutes: $holder; nothing was changed in that time; run again when it has finished"
     [[ -n $said ]] || say "waiting for apt: $holder"
     said=yes
     sleep 2 # between two tries; the lock itself is the condition
@@ -91,7 +91,7 @@ apply() {
   install_missing
   ((status != 0)) || return 0
   # A mirror may have moved on since the lists were made.
-  say "once more, with fresh package lists"
+  say "retrying with fresh package lists"
   complete_installations
   fetch_lists
   install_missing

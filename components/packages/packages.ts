@@ -1,4 +1,3 @@
-import { join } from "node:path";
 import type * as pulumi from "@pulumi/pulumi";
 import { type HostArgs, Step } from "../step/step";
 
@@ -18,7 +17,9 @@ export class Packages extends Step {
       {
         connection: args.connection,
         step: `packages-${args.group}`,
-        script: join(__dirname, "packages.sh"),
+        folder: __dirname,
+        scripts: ["packages"],
+        uses: ["commands"],
         settings: { packages: args.packages },
       },
       opts,

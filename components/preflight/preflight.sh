@@ -26,13 +26,13 @@ unit_on() {
   sed -n -e '1h' -e '\|\.service$|{s|.*/||;p;q}' -e '$ {x;s|^$|an unknown program|;p}' <<<"$holder"
 }
 
-# check_port PORT UNIT_PATTERN KEY: free, or ours, or a server's that is taken over before.
+# check_port PORT UNIT_PATTERN KEY: free, or ours, or a server's that is adopted before.
 check_port() {
   local holder servers
   holder=$(unit_on "$1")
   # shellcheck disable=SC2053 # a pattern on purpose
   [[ -n $holder && $holder != $2 ]] || return 0
-  servers=$(handmade_servers)
+  servers=$(unmanaged_servers)
   [[ $'\n'$servers$'\n' == *$'\n'"$holder"$'\n'* ]] ||
     problem "port $1 is taken by $holder; stop that or set $3 to a free port"
 }
@@ -47,7 +47,7 @@ check_system() {
   architecture=$(uname -m)
   [[ $architecture == x86_64 || $architecture == aarch64 ]] ||
     problem "the architecture is $architecture; take a host with x86_64 or aarch64"
-  [[ -d /run/systemd/system ]] || problem "systemd does not run; take a real VPS or VM, not a plain container"
+  [[ -d /run/systemd/system ]] || problem "systemd is not running; take a real VPS or VM, not a plain container"
   memory=$(memory_mb)
   ((memory >= memory_needed)) || problem "the host has $memory MB of memory, the server needs $memory_needed MB; take a larger one"
 }
@@ -60,7 +60,7 @@ check_clock() {
   difference=$((now - client_time))
   ((difference > 0)) || direction=slow
   ((difference > -120 && difference < 120)) ||
-    problem "the clock is ${difference#-} s $direction; turn time synchronisation on (timedatectl set-ntp true)"
+    problem "the clock is ${difference#-} s $direction; turn on time synchronisation (timedatectl set-ntp true)"
 }
 
 check() {
@@ -90,7 +90,7 @@ check() {
 apply() {
   local problems
   problems=$(check)
-  fail "the host is not fit for the server, nothing was changed:"$'\n'"$problems"
+  fail "the host does not meet the requirements, nothing was changed:"$'\n'"$problems"
 }
 
 remove() {

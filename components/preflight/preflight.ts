@@ -1,4 +1,3 @@
-import { join } from "node:path";
 import type * as pulumi from "@pulumi/pulumi";
 import { type HostArgs, Step } from "../step/step";
 
@@ -34,7 +33,9 @@ export class Preflight extends Step {
       {
         connection: args.connection,
         step: "preflight",
-        script: join(__dirname, "preflight.sh"),
+        folder: __dirname,
+        scripts: ["preflight"],
+        uses: ["privileges", "resources", "sockets", "unmanaged"],
         settings: {
           systems: supportedSystems,
           memoryNeeded,

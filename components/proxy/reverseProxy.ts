@@ -1,4 +1,3 @@
-import { join } from "node:path";
 import * as pulumi from "@pulumi/pulumi";
 import { type HostArgs, Step } from "../step/step";
 import { type Entrance, origin, renderSite } from "./render";
@@ -31,7 +30,9 @@ export class ReverseProxy extends Step {
       {
         connection: args.connection,
         step: "proxy",
-        script: join(__dirname, "proxy.sh"),
+        folder: __dirname,
+        scripts: ["users", "site", "answers", "proxy"],
+        uses: ["commands", "systemd", "nginx", "reload"],
         settings: {
           names,
           port: args.port,

@@ -18,9 +18,9 @@ check() {
   fi
   python=$("$release/bin/python" -c 'import sys; print("python%d.%d" % sys.version_info[:2])' 2>/dev/null) || code=$?
   if ((code != 0)); then
-    problem "release $release has a Python that does not start (exit code $code)"
+    problem "release $release: its Python interpreter does not start (exit code $code)"
   elif [[ ! -d $release/lib/$python ]]; then
-    problem "release $release was made for another Python than the host's $python"
+    problem "release $release was built for another Python than the host's $python"
   fi
   changed=$(list_contents "$release" | sort - "$contents" | uniq --unique | cut -d ' ' -f 1 | sort -u)
   if [[ -n $changed ]]; then
@@ -33,7 +33,7 @@ check() {
 install_uv() {
   [[ ! -x $uv/bin/uv ]] || return 0
   rm -rf "$uv.new"
-  logged "making a Python environment for uv" python3 -m venv "$uv.new"
+  logged "creating a Python environment for uv" python3 -m venv "$uv.new"
   printf '%s' "$uv_lock" >"$uv.new/requirements.txt"
   logged "installing uv" "$uv.new/bin/python" -m pip install --quiet --no-cache-dir --require-hashes \
     --requirement "$uv.new/requirements.txt"
@@ -41,26 +41,11 @@ install_uv() {
   mv "$uv.new" "$uv"
 }
 
-apply() {
-  local building=$release.new cache python interpreter
-  python=$(python3 -c 'import sys; print("%d.%d" % sys.version_info[:2])')
-  [[ " ${pythons[*]} " == *" $python "* ]] || fail "the host has Python $python, the lock of MLflow $version serves ${pythons[*]}"
-  install -d -m 0755 "$(dirname "$release")"
-  install_uv
-  say "installing MLflow $version for Python $python"
-  # What is not complete is of no use, and a full disk is not left full.
-  cache=$(dirname "$uv")/.uv-cache
-  at_exit rm -rf "$building" "$cache"
-  rm -rf "$building"
-  interpreter=$(command -v python3)
-  logged "making a Python environment" "$uv/bin/uv" venv --quiet --relocatable --python "$interpreter" "$building"
-  printf '%s' "$lock" >"$building/requirements.txt"
-  UV_CACHE_DIR=$cache UV_SYSTEM_CERTS=true logged "installing MLflow $version" \
-    "$uv/bin/uv" pip install --quiet --python "$building/bin/python" --require-hashes --only-binary :all: \
-    --link-mode hardlink --requirement "$building/requirements.txt"
-  # Proves that the server can be imported, compiles what it imports (the service may not write here, and would compile
-  # at every start), and keeps the newest migration that it knows, so that a check need not import MLflow to compare.
-  logged "importing MLflow $version" "$building/bin/python" -c '
+# import_server BUILDING: proves that the server can be imported, compiles what it imports (the service may not write here,
+# and would compile at every start), and keeps the newest migration that it knows, so that a check need not import MLflow
+# to compare.
+import_server() {
+  logged "importing MLflow $version" "$1/bin/python" -c '
 import importlib, importlib.util, sys
 import mlflow, mlflow.cli, mlflow.server, mlflow.store.tracking.sqlalchemy_store, psycopg2
 by_uvicorn = importlib.util.find_spec("mlflow.server.fastapi_app")  # from MLflow 3 on
@@ -69,7 +54,27 @@ for server in ["mlflow.server.fastapi_app", "uvicorn.main"] if by_uvicorn else [
 from mlflow.store.db.utils import _get_latest_schema_revision
 assert mlflow.__version__ == sys.argv[1], mlflow.__version__
 print(_get_latest_schema_revision(), file=open(sys.argv[2], "w"))
-' "$version" "$building/schema"
+' "$version" "$1/schema"
+}
+
+apply() {
+  local building=$release.new cache python interpreter
+  python=$(python3 -c 'import sys; print("%d.%d" % sys.version_info[:2])')
+  [[ " ${pythons[*]} " == *" $python "* ]] || fail "the host has Python $python; MLflow $version is locked for ${pythons[*]}"
+  install -d -m 0755 "$(dirname "$release")"
+  install_uv
+  say "installing MLflow $version for Python $python"
+  # What is not complete is of no use, and a full disk is not left full.
+  cache=$(dirname "$uv")/.uv-cache
+  at_exit rm -rf "$building" "$cache"
+  rm -rf "$building"
+  interpreter=$(command -v python3)
+  logged "creating a Python environment" "$uv/bin/uv" venv --quiet --relocatable --python "$interpreter" "$building"
+  printf '%s' "$lock" >"$building/requirements.txt"
+  UV_CACHE_DIR=$cache UV_SYSTEM_CERTS=true logged "installing MLflow $version" \
+    "$uv/bin/uv" pip install --quiet --python "$building/bin/python" --require-hashes --only-binary :all: \
+    --link-mode hardlink --requirement "$building/requirements.txt"
+  import_server "$building"
   list_contents "$building" >"$building/.contents"
   if [[ -d $release ]]; then
     rm -rf "$release.old"

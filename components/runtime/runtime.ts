@@ -23,7 +23,9 @@ export class Runtime extends Step {
       {
         connection: args.connection,
         step: "runtime",
-        script: join(__dirname, "runtime.sh"),
+        folder: __dirname,
+        scripts: ["runtime"],
+        uses: ["commands"],
         settings: { version, release: directory },
         payload: { lock, uvLock, uv: `${home}/uv-${/^uv==(\S+)/m.exec(uvLock)?.[1]}`, pythons },
       },

@@ -1,5 +1,6 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
+import { library, type Part } from "./library";
 
 /** The first line of every file that is put on the host. */
 export const managed =
@@ -14,10 +15,19 @@ export type Values = Readonly<Record<string, Value>>;
 
 export type Action = "check" | "apply" | "remove";
 
-/** The functions that every step script may use; see the comments in the files. */
-const library = ["core", "files", "process", "postgres", "nginx", "certificates", "handmade"]
-  .map((part) => readFileSync(join(__dirname, "library", `${part}.sh`), "utf8").trimEnd())
-  .join("\n\n");
+/** The bash of a step. */
+export interface Scripts {
+  /** Directory of the scripts. */
+  readonly folder: string;
+  /** The files, without `.sh`, that together define `check`, `apply` and `remove`. */
+  readonly scripts: readonly string[];
+  /** Parts of the library whose functions they call. */
+  readonly uses: readonly Part[];
+}
+
+export function readScripts({ folder, scripts }: Omit<Scripts, "uses">): string {
+  return scripts.map((name) => readFileSync(join(folder, `${name}.sh`), "utf8").trimEnd()).join("\n\n");
+}
 
 export function quote(text: string): string {
   if (text.includes("\0")) {
@@ -38,17 +48,24 @@ function declaration(name: string, value: Value): string {
   return `declare -r ${variable}=${quote(String(value))}`;
 }
 
+/** Values (camelCase becomes snake_case), then functions: nothing that runs. */
+export function declare(values: Values, uses: readonly Part[], body: string): string {
+  const declarations = Object.entries({ managed, drainFile, ...values }).map(([name, value]) =>
+    declaration(name, value),
+  );
+  return [...declarations, library(uses), body.trimEnd()].join("\n");
+}
+
 // Bash reads what it gets through a pipe one byte at a time; this reads the rest at once.
 const readRest = 'script=$(cat) || exit; eval "$script"';
 
 /**
- * Renders what is sent to `bash -s ACTION` on the host: the values (camelCase becomes snake_case), the library, the
- * step's three functions, and in the last line the call, so that a transfer that is cut short runs nothing.
+ * Renders what is sent to `bash -s ACTION` on the host: the values, the parts of the library, the step's three functions,
+ * and in the last line the call, so that a transfer that is cut short runs nothing.
  */
-export function renderScript(step: string, values: Values, body: string): string {
-  const all = { step, privileged: true, managed, drainFile, ...values };
-  const declarations = Object.entries(all).map(([name, value]) => declaration(name, value));
-  return [readRest, ...declarations, library, body.trimEnd(), 'main "$@" </dev/null', ""].join("\n");
+export function renderScript(step: string, values: Values, uses: readonly Part[], body: string): string {
+  const declared = declare({ step, privileged: true, ...values }, ["main", ...uses], body);
+  return [readRest, declared, 'main "$@" </dev/null', ""].join("\n");
 }
 
 /**

@@ -1,8 +1,7 @@
-import { readFileSync } from "node:fs";
 import * as command from "@pulumi/command";
 import * as pulumi from "@pulumi/pulumi";
 import { Probe } from "./probe";
-import { commandLine, renderScript, type Value } from "./script";
+import { commandLine, readScripts, renderScript, type Scripts, type Value } from "./script";
 import type { Connection } from "./ssh";
 
 type Inputs = Readonly<Record<string, pulumi.Input<Value>>>;
@@ -13,11 +12,9 @@ export interface HostArgs {
   readonly connection: pulumi.Input<Connection>;
 }
 
-export interface StepArgs extends HostArgs {
+export interface StepArgs extends HostArgs, Scripts {
   /** What the step is called on the host: in progress lines, its log file and its lock. */
   readonly step: string;
-  /** Path of the bash file with the functions `check`, `apply` and `remove`. */
-  readonly script: string;
   /** Values that may be seen: they stand in the command line, so a preview shows which of them changes. */
   readonly settings?: Inputs;
   /** Secrets and rendered files: they travel on stdin only and are secret in state. */
@@ -46,11 +43,13 @@ export abstract class Step extends pulumi.ComponentResource {
 
     const { step, settings = {}, payload = {}, privileged = true, healedWith = [], demand = false } = args;
     const connection = pulumi.secret(args.connection);
-    const body = readFileSync(args.script, "utf8");
+    const body = readScripts(args);
     const script = pulumi.secret(
       pulumi
         .output({ ...settings, ...payload })
-        .apply((values) => renderScript(step, { stack: stackName(), privileged, ...values }, body)),
+        .apply((values) =>
+          renderScript(step, { stack: stackName(), privileged, ...values }, args.uses, body),
+        ),
     );
     const line = (action: "check" | "apply" | "remove") =>
       pulumi

@@ -18,7 +18,7 @@ check_settings() {
   in_force=$(apt-config dump)
   while read -r line; do
     [[ $line == '#'* || $'\n'$in_force$'\n' == *$'\n'"$line"$'\n'* ]] ||
-      problem "apt does not go by '$line' ('apt-config dump' shows by what)"
+      problem "apt does not apply '$line' ('apt-config dump' shows what it applies)"
   done <<<"$apt_settings"
 }
 
@@ -33,9 +33,9 @@ check_schedule() {
   check_file "$schedule_file" root:root 0644 "$schedule"
   in_force=$(schedule_in_force)
   [[ $in_force == "Persistent=no RandomizedDelayUSec=0 TimersCalendar={ OnCalendar=*-*-* $time:00" ]] ||
-    problem "$timer does not run at $time, and only then ('systemctl cat $timer' tells why)"
+    problem "$timer is not scheduled for $time alone ('systemctl cat $timer' shows why)"
   active=$(is_active "$timer")
-  [[ -n $active ]] || problem "$timer does not run"
+  [[ -n $active ]] || problem "$timer is not running"
 }
 
 check() {
@@ -43,7 +43,7 @@ check() {
   check_settings
   check_schedule
   active=$(is_active apt-daily.timer)
-  [[ -n $active ]] || problem "apt-daily.timer does not run"
+  [[ -n $active ]] || problem "apt-daily.timer is not running"
   for unit in "${units[@]}"; do
     # A service that a timer starts is 'static'.
     enabled=$(starts_at_boot "$unit")
@@ -57,7 +57,7 @@ check() {
 # start, and makes up at once for an hour that lies in between: after a change of the hour, packages would be upgraded
 # right now. A persistent timer takes from its stamp that it has just run.
 start_timer() {
-  rm -f "$schedule_file.removed" # of a removal that was cut off
+  rm -f "$schedule_file.removed" # of a removal that was interrupted
   logged "stopping $timer" systemctl stop "$timer"
   write_file "$schedule_file" root:root 0644 "$schedule_at_start"
   systemctl daemon-reload
@@ -80,7 +80,7 @@ apply() {
 }
 
 # The distribution's timer is persistent, and its stamp is from before ours took over. Our schedule is only renamed, to what
-# systemd does not read, until the timer runs again, so that a run that was cut off is gone on with.
+# systemd does not read, until the timer runs again, so that an interrupted run can be resumed.
 remove() {
   local state
   rm -f "$settings_file"
@@ -98,5 +98,5 @@ remove() {
     rm "$schedule_file.removed"
   fi
   [[ ! -d ${schedule_file%/*} ]] || rmdir --ignore-fail-on-non-empty "${schedule_file%/*}"
-  say "the package unattended-upgrades stays; what it does is for the distribution's files in /etc/apt/apt.conf.d to say"
+  say "the package unattended-upgrades stays; the distribution's files in /etc/apt/apt.conf.d decide what it does"
 }

@@ -1,4 +1,3 @@
-import { join } from "node:path";
 import type * as pulumi from "@pulumi/pulumi";
 import { type HostArgs, Step } from "../step/step";
 import { renderSchedule, renderSettings } from "./render";
@@ -17,7 +16,9 @@ export class Updates extends Step {
       {
         connection: args.connection,
         step: "updates",
-        script: join(__dirname, "updates.sh"),
+        folder: __dirname,
+        scripts: ["updates"],
+        uses: ["commands", "systemd"],
         settings: { time: args.time },
         payload: {
           aptSettings: renderSettings(),

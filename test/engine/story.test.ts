@@ -197,7 +197,7 @@ describe.skipIf(reason !== undefined)("with the Pulumi engine", () => {
     await guest.run("systemctl stop 'mlflow@*'; echo '# by hand' >>/etc/nginx/sites-available/mlflow-vps");
     const seen: string[] = [];
     await stack.preview({ refresh: true, diff: true, onOutput: (text) => void seen.push(text) });
-    expect(seen.join("")).toMatch(/"mlflow@500\d\.service does not run"/);
+    expect(seen.join("")).toMatch(/"mlflow@500\d\.service is not running"/);
     expect(seen.join("")).toContain('"/etc/nginx/sites-available/mlflow-vps was changed"');
     // Probe and command of two steps; nothing else.
     expect(await changes(true)).toEqual(["update 4"]);
@@ -255,7 +255,7 @@ describe.skipIf(reason !== undefined)("with the Pulumi engine", () => {
     await guest.run("systemctl stop apt-daily-upgrade.timer; chmod 777 /etc/mlflow-vps/mlflow-*.env");
     const { status, stdout } = drift();
     expect(status).toBe(2);
-    expect(stdout).toMatch(/^updates\n {2}- apt-daily-upgrade\.timer does not run$/m);
+    expect(stdout).toMatch(/^updates\n {2}- apt-daily-upgrade\.timer is not running$/m);
     expect(stdout).toMatch(/^service\n {2}- .*mlflow-500\d\.env has mode 777, not 640$/m);
     await stack.up({ refresh: true, ...quiet });
     expect(drift().status).toBe(0);

@@ -104,7 +104,7 @@ describe.skipIf(missing !== undefined)(`a server with a public name${missing ? `
     it("gets a certificate of the public authority by itself", async () => {
       const output = await deployment.up();
       expect(output).toContain(
-        "a placeholder serves until the certificate authority has given a certificate",
+        "a placeholder is served until the certificate authority has issued a certificate",
       );
       expect(output).toContain(`getting a certificate for ${domain}`);
       const { certificate, protocol } = await handshake(root);
@@ -160,7 +160,7 @@ describe.skipIf(missing !== undefined)(`a server with a public name${missing ? `
       await guest.run("systemctl start certbot.service");
       expect(await serial()).toBe(before);
       expect((await deployment.drift()).join("\n")).toContain(
-        `nginx has not read ${serverFile} as it is now`,
+        `nginx has not loaded the current ${serverFile}`,
       );
       await guest.run("rm /etc/nginx/conf.d/broken.conf");
       await deployment.up();
@@ -184,7 +184,7 @@ describe.skipIf(missing !== undefined)(`a server with a public name${missing ? `
     const notHandedOver = `${serverFile} does not hold the certificate that certbot got for ${domain}`;
     const timerLines = [
       "certbot.timer does not start at boot",
-      "certbot.timer does not run, so the certificate will not be renewed",
+      "certbot.timer is not running, so the certificate will not be renewed",
     ];
     const none = () => `there is no certificate of ${pebble.acmeDirectory} for ${domain}`;
     it.each<[string, string, () => (string | RegExp)[]]>([
@@ -203,7 +203,7 @@ describe.skipIf(missing !== undefined)(`a server with a public name${missing ? `
         "another certificate that nginx has not read",
         `${another("-days 90")}; ${asServer}`,
         () => [
-          `nginx has not read ${serverFile} as it is now`,
+          `nginx has not loaded the current ${serverFile}`,
           /^a request without a password is answered with 000/,
           /^a request of user ada is answered with 000/,
           notHandedOver,
@@ -213,16 +213,16 @@ describe.skipIf(missing !== undefined)(`a server with a public name${missing ? `
         "an ended certificate",
         `${another("-days -1")}; ${asServer}; cp /root/cert.pem ${live}/cert.pem; systemctl reload nginx; sleep 1`,
         () => [
-          `the certificate in ${serverFile} has ended`,
+          `the certificate in ${serverFile} has expired`,
           /^a request without a password is answered with 000/,
           /^a request of user ada is answered with 000/,
-          /^the certificate for mlflow.example.org ends on .*, and certbot has not renewed it: see/,
+          /^the certificate for mlflow.example.org expires on .*, and certbot has not renewed it: see/,
         ],
       ],
       [
         "certbot's settings",
         "sed -i 's/^authenticator = .*/authenticator = standalone/' /etc/letsencrypt/renewal/mlflow-vps.conf",
-        () => ["certbot can not renew the certificate: /etc/letsencrypt/renewal/mlflow-vps.conf was changed"],
+        () => ["certbot cannot renew the certificate: /etc/letsencrypt/renewal/mlflow-vps.conf was changed"],
       ],
       [
         "a certificate of certbot's that is no link",
@@ -278,7 +278,7 @@ describe.skipIf(missing !== undefined)(`a server with a public name${missing ? `
       await pebble.lead(domain, guest.address.replace(/\.2$/, ".1"));
       const error = await deployment.upFails();
       expect(error).toContain(`Domain: ${domain}`);
-      expect(error).toContain(`must find this host under ${domain}, on port 80, from everywhere`);
+      expect(error).toContain(`must reach this host as ${domain} on port 80, from everywhere`);
       expect(error).toContain("no more than 5 failures an hour");
       expect(await serial()).toBe(before);
       expect(await status()).toBe(200);
@@ -297,7 +297,7 @@ describe.skipIf(missing !== undefined)(`a server with a public name${missing ? `
       };
       const error = await deployment.upFails();
       deployment.config = config;
-      expect(error).toContain("there is no new certificate, the server goes on with the one it has");
+      expect(error).toContain("no new certificate was issued; the server keeps the one it has");
       expect(error).toContain("Connection refused");
       expect(await serial()).toBe(before);
       expect(await deployment.up()).toBe("");

@@ -5,7 +5,7 @@ import { quote } from "../../components/step/script";
 import { client, Deployment, Guest, searchExperiments, send, until } from "./harness";
 
 /**
- * Servers that were made by hand, as the tutorial says, with versions of its time: PostgreSQL with the password in the
+ * Unmanaged servers, made as the tutorial says, with versions of its time: PostgreSQL with the password in the
  * unit, MLflow in a virtual environment in a home directory, nginx with htpasswd. `up` takes them over.
  */
 const guest = new Guest("test-adoption");
@@ -51,7 +51,7 @@ server {
 SITE
     [[ ${site} != */sites-available/* ]] || ln -s ${site} /etc/nginx/sites-enabled/
     systemctl reload nginx`);
-  await until(async () => (await oldStatus()) === 200, "the server that was made by hand", 120);
+  await until(async () => (await oldStatus()) === 200, "the unmanaged server", 120);
   await asDeploy(`MLFLOW_TRACKING_URI=http://127.0.0.1:${port} ${tools}/python -W ignore <<'PYTHON'
 import mlflow
 client = mlflow.MlflowClient()
@@ -67,7 +67,7 @@ client.create_model_version("Kept", run.info.artifact_uri + "/model", run.info.r
 PYTHON`);
 }
 
-/** The status that a client of the server that was made by hand gets. */
+/** The status that a client of the unmanaged server gets. */
 const oldStatus = async () =>
   (
     await send(`http://${guest.address}/api/2.0/mlflow/experiments/search`, {
@@ -143,7 +143,7 @@ beforeAll(async () => {
 });
 afterAll(() => guest.down());
 
-describe("a server made by hand, with names of its own and artifacts in a home directory", () => {
+describe("an unmanaged server, with names of its own and artifacts in a home directory", () => {
   const made: Made = {
     unit: "mlflow-tracking.service",
     unitText: `[Unit]
@@ -210,7 +210,7 @@ ${await sql(`select oid from pg_database where datname = '${database}'`)}`;
     expect(refusal).toMatch(
       /database mlflow_db is in use by others than mlflow-tracking\.service: postgres \(psql\)/,
     );
-    await until(async () => (await oldStatus()) === 200, "the server that was made by hand", 120);
+    await until(async () => (await oldStatus()) === 200, "the unmanaged server", 120);
     await untouched();
   });
 
@@ -220,14 +220,14 @@ ${await sql(`select oid from pg_database where datname = '${database}'`)}`;
     );
     expect(await deployment.upFails()).toMatch(/the database could not be dumped, so it was left as it is/);
     await guest.run("rm /var/backups/mlflow-vps");
-    await until(async () => (await oldStatus()) === 200, "the server that was made by hand", 120);
+    await until(async () => (await oldStatus()) === 200, "the unmanaged server", 120);
     await untouched();
   });
 
   it("is left as it is when another database has the name that it would get", async () => {
     await sql("create database mlflow");
     await sql("create table theirs (id int)", "mlflow");
-    expect(await deployment.upFails()).toMatch(/mlflow_db can not be called mlflow.*set database\.name/);
+    expect(await deployment.upFails()).toMatch(/mlflow_db cannot be renamed to mlflow.*set database\.name/);
     await untouched();
     await sql("drop database mlflow");
   });
@@ -247,24 +247,24 @@ ${await sql(`select oid from pg_database where datname = '${database}'`)}`;
   it("is left as it is when its site serves other programs too", async () => {
     const other = "location /other/ { proxy_pass http://localhost/; }";
     await guest.run(`sed -i 's|server_name _;|&\\n    ${other}|' ${made.site}`);
-    expect(await deployment.upFails()).toMatch(/its site .* leads to other programs too/);
+    expect(await deployment.upFails()).toMatch(/its site .* serves other programs too/);
     await guest.run(`sed -i '/location .other/d' ${made.site}`);
     await untouched();
   });
 
   it("is named by the check", async () => {
     expect(await deployment.drift()).toContain(
-      "mlflow-tracking.service, an MLflow server that was made by hand, is to be taken over",
+      "mlflow-tracking.service, an unmanaged MLflow server, is to be adopted",
     );
   });
 
-  it("is taken over, in place: database, artifacts, model registry", async () => {
+  it("is adopted, in place: database, artifacts, model registry", async () => {
     const { output, seconds } = await takeOver();
     console.log(
-      `taking over a server made by hand: ${seconds.toFixed(1)} s from its last answer to the first of the new`,
+      `adopting an unmanaged server: ${seconds.toFixed(1)} s from its last answer to the first of the new`,
     );
     expect(output).toContain(
-      "taking over mlflow-tracking.service: database mlflow_db, artifacts /home/deploy/mlruns",
+      "adopting mlflow-tracking.service: database mlflow_db, artifacts /home/deploy/mlruns",
     );
     expect(output).not.toContain("by-hand-4711");
     expect(await logged()).toBe(allOfIt);
@@ -295,14 +295,14 @@ ${await sql(`select oid from pg_database where datname = '${database}'`)}`;
 });
 
 describe("the way back, as the README says", () => {
-  it("brings the server that was made by hand back, with the data of before", async () => {
+  it("brings the unmanaged server back, with the data of before", async () => {
     await deployment.destroy();
     await guest.run(`cd /tmp && runuser -u postgres -- psql -c 'drop database if exists mlflow_db' -c 'create database mlflow_db owner mlflow_user template template0'
       runuser -u postgres -- pg_restore --exit-on-error -d mlflow_db <$(ls /var/backups/mlflow-vps/*-before-adoption.dump)
       rm /home/deploy/mlruns && mv /var/lib/mlflow/artifacts /home/deploy/mlruns && chown -R deploy: /home/deploy/mlruns
       ln -s ../sites-available/mlflow /etc/nginx/sites-enabled/ && systemctl reload nginx
       systemctl enable --now mlflow-tracking`);
-    await until(async () => (await oldStatus()) === 200, "the server that was made by hand", 120);
+    await until(async () => (await oldStatus()) === 200, "the unmanaged server", 120);
     const found = await asDeploy(`MLFLOW_TRACKING_URI=http://127.0.0.1:8000 ${tools}/python -W ignore -c '
 import mlflow
 for run in sorted(mlflow.search_runs(experiment_names=["By hand"], output_format="list"), key=lambda run: run.info.run_name):
@@ -311,7 +311,7 @@ for run in sorted(mlflow.search_runs(experiment_names=["By hand"], output_format
   });
 });
 
-describe("a server made by hand, with our names and artifacts that it serves itself", () => {
+describe("an unmanaged server, with our names and artifacts that it serves itself", () => {
   const made: Made = {
     unit: "mlflow.service",
     unitText: `[Service]
@@ -339,15 +339,15 @@ WantedBy=multi-user.target`,
     await makeByHand(made);
   });
 
-  it("is taken over by the next up when the first is killed in the middle", async () => {
+  it("is adopted by the next up when the first is killed in the middle", async () => {
     const hold = await guest.hold("/usr/bin/ln", "adoption"); // once the artifacts have moved
     const up = deployment.start();
     await hold.reached();
     await up.kill();
     await guest.run("pkill -KILL --full '[b]ash -s apply'; test -d /var/lib/mlflow/artifacts");
     await hold.end();
-    expect(await deployment.drift()).toContain("the take-over of mlflow.service was cut off");
-    expect(await deployment.up()).toContain("going on with the take-over of mlflow.service");
+    expect(await deployment.drift()).toContain("the adoption of mlflow.service was interrupted");
+    expect(await deployment.up()).toContain("resuming the adoption of mlflow.service");
     expect(await logged()).toBe(allOfIt);
     expect(await state(made.unit)).toBe("inactive disabled");
     expect(await guest.run("ls /etc/nginx/conf.d; ls /etc/nginx/sites-available/mlflow.conf")).toBe(
@@ -361,7 +361,7 @@ WantedBy=multi-user.target`,
       "systemctl enable mlflow.service; mv /etc/nginx/sites-available/mlflow.conf /etc/nginx/conf.d/",
     );
     expect(await deployment.drift()).toContain(
-      "mlflow.service, an MLflow server that was made by hand, is to be taken over",
+      "mlflow.service, an unmanaged MLflow server, is to be adopted",
     );
     await deployment.up();
     expect(await state(made.unit)).toBe("inactive disabled");
@@ -375,7 +375,7 @@ WantedBy=multi-user.target`,
       sed -i 's/5000/9000/' /etc/systemd/system/mlflow.service; systemctl daemon-reload; systemctl enable mlflow.service`);
     // The database step gets out of the way of the other database, once; nobody touches the other server.
     expect(await deployment.drift()).toEqual([
-      expect.stringContaining("sets listen_addresses for databases of others too (other)"),
+      expect.stringContaining("sets listen_addresses for other databases too (other)"),
     ]);
     expect(await deployment.up()).not.toContain("adoption");
     expect(await deployment.drift()).toEqual([]);
@@ -383,7 +383,7 @@ WantedBy=multi-user.target`,
   });
 });
 
-describe("a server made by hand whose data are not in PostgreSQL here", () => {
+describe("an unmanaged server whose data are not in PostgreSQL here", () => {
   beforeAll(async () => {
     await deployment.destroy();
     await sql("drop database mlflow");
@@ -401,12 +401,12 @@ describe("a server made by hand whose data are not in PostgreSQL here", () => {
       /not in PostgreSQL on port/,
     ],
     ["that is not there", "postgresql://mlflow:x@localhost/gone", /there is no database gone/],
-  ])("but in a database %s is not taken over", async (_, store, cause) => {
+  ])("but in a database %s is not adopted", async (_, store, cause) => {
     await guest.run(`sed -i 's|^STORE=.*|STORE=${store}|' /home/deploy/mlflow.env`);
     expect(await deployment.upFails()).toMatch(cause);
   });
 
-  it("is not taken over when it serves artifacts of another host", async () => {
+  it("is not adopted when it serves artifacts of another host", async () => {
     await sql("create database theirs");
     await guest.run(`sed -i 's|^STORE=.*|STORE=postgresql://postgres@localhost/theirs|' /home/deploy/mlflow.env
       echo MLFLOW_ARTIFACTS_DESTINATION=s3://bucket/artifacts >>/home/deploy/mlflow.env`);
@@ -414,7 +414,7 @@ describe("a server made by hand whose data are not in PostgreSQL here", () => {
     await guest.run("sed -i /MLFLOW_ARTIFACTS_DESTINATION/d /home/deploy/mlflow.env");
   });
 
-  it("is not taken over, and the refusal says what to do", async () => {
+  it("is not adopted, and the refusal says what to do", async () => {
     await guest.run("sed -i 's|^STORE=.*|STORE=sqlite:////home/deploy/mlflow.db|' /home/deploy/mlflow.env");
     const refusal = await deployment.upFails();
     expect(refusal).toMatch(

@@ -34,7 +34,7 @@ describe("drift", () => {
       [
         "the role's password",
         sql("alter role mlflow password 'other'"),
-        [/^role mlflow can not log in with its password: .*password authentication failed/],
+        [/^role mlflow cannot log in with its password: .*password authentication failed/],
       ],
       [
         "a file of the release",
@@ -80,18 +80,18 @@ describe("drift", () => {
       [
         "the role's rights",
         sql("alter role mlflow superuser"),
-        [/^role mlflow has other rights than to log in$/],
+        [/^role mlflow has privileges beyond LOGIN$/],
       ],
       [
         "the password file",
         "chmod 644 /etc/mlflow-vps/pgpass",
         [/^\/etc\/mlflow-vps\/pgpass has mode 644, not 600$/],
       ],
-      ["the service", "systemctl stop 'mlflow@*'", [/^mlflow@\d+\.service does not run$/]],
+      ["the service", "systemctl stop 'mlflow@*'", [/^mlflow@\d+\.service is not running$/]],
       [
         "the users",
         "sed -i '/^ada:/d' /etc/mlflow-vps/htpasswd; printf 'eve:$apr1$x$9d9Wm0QQhVqUWNuVL8KAp0' >>/etc/mlflow-vps/htpasswd",
-        [/^user eve may enter, but is not in the configuration$/, /^user ada is missing$/],
+        [/^unexpected user eve in \/etc\/mlflow-vps\/htpasswd$/, /^user ada is missing$/],
       ],
     ],
     [
@@ -115,14 +115,14 @@ describe("drift", () => {
         "chown root /var/lib/mlflow/artifacts",
         [/^\/var\/lib\/mlflow\/artifacts is root:mlflow 750, not mlflow:mlflow 750$/],
       ],
-      ["nginx", "systemctl stop nginx", [/^nginx does not run$/]],
+      ["nginx", "systemctl stop nginx", [/^nginx is not running$/]],
     ],
     [
       ["PostgreSQL", "systemctl stop postgresql", [/^PostgreSQL does not answer on port 5432$/]],
       [
         "a directory of the service",
         "mv /var/log/mlflow /var/log/away; mkdir /var/log/mlflow",
-        [/^\/var\/log\/mlflow is root:root 755/, /^mlflow@\d+\.service can not write to \/var\/log\/mlflow$/],
+        [/^\/var\/log\/mlflow is root:root 755/, /^mlflow@\d+\.service cannot write to \/var\/log\/mlflow$/],
       ],
     ],
   ];

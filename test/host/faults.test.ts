@@ -166,7 +166,7 @@ describe("the host", () => {
 
   it("has nginx stopped: named, and started by an up", async () => {
     await guest.run("systemctl stop nginx");
-    expect(await deployment.drift()).toContain("nginx does not run");
+    expect(await deployment.drift()).toContain("nginx is not running");
     await deployment.up();
   });
 

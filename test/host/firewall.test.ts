@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type FirewallRules, firewallStep } from "../../components/firewall/firewall";
 import { sshPorts } from "../../components/firewall/render";
-import { renderScript } from "../../components/step/script";
+import { readScripts, renderScript } from "../../components/step/script";
 import { execute, type Finished } from "../../components/step/ssh";
 import { Deployment, Guest, hostTool, searchExperiments, until } from "./harness";
 
@@ -46,7 +46,8 @@ async function run(
   const script = renderScript(
     step.step,
     { stack: "mlflow-vps/sandbox", ...step.settings, ...step.payload, ...payload },
-    readFileSync(step.script, "utf8"),
+    step.uses,
+    readScripts(step),
   );
   const read = (name: string) => readFileSync(join(guest.directory, name), "utf8");
   const connection = {
@@ -179,7 +180,7 @@ describe("drift", () => {
         "the firewall is off: there is no nft table inet mlflow_vps",
         `${file} is missing`,
         "/etc/systemd/system/mlflow-firewall.service was changed",
-        "systemd has not read mlflow-firewall.service as it is now",
+        "systemd has not loaded the current mlflow-firewall.service",
         "mlflow-firewall.service is not active",
       ],
     ],
@@ -300,7 +301,7 @@ describe("a host that boots", () => {
 
 describe("removing", () => {
   it("opens everything again, leaves nothing behind and says so", async () => {
-    expect(await deployment.destroy()).toContain("firewall-trial: mlflow-vps closes no port any more");
+    expect(await deployment.destroy()).toContain("firewall-trial: mlflow-vps no longer closes any port");
     expect(await meets(8088)).toBe("open");
     expect(await rulesInForce()).toBe("");
     expect(

@@ -81,7 +81,7 @@ while not os.path.exists("/run/unlock"): time.sleep(0.1)'`,
   it("are out of date in the index: it is fetched anew", async () => {
     await guest.run(`dpkg --purge logrotate; rm -f /var/lib/apt/lists/*InRelease /var/cache/apt/archives/*.deb /var/cache/apt/*.bin
       sed -i '/^Package: logrotate$/,/^$/ s/_[^_]*_amd64.deb/_0-gone_amd64.deb/' /var/lib/apt/lists/*_Packages`);
-    expect(await deployment.up()).toContain("packages-servers: once more, with fresh package lists");
+    expect(await deployment.up()).toContain("packages-servers: retrying with fresh package lists");
   });
 
   /** Has a mirror with a fault in front of the packages while something is done. */

@@ -1,8 +1,8 @@
-import { readFileSync } from "node:fs";
-import { resolve } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { passwordLine } from "../../components/database/database";
+import { parts } from "../../components/step/library";
 import { type Action, quote, renderScript } from "../../components/step/script";
+import { bodyOf } from "../unit/stepScripts";
 import { Guest } from "./harness";
 
 /**
@@ -10,7 +10,7 @@ import { Guest } from "./harness";
  * version, databases of others beside ours, a login whose environment leads elsewhere.
  */
 const guest = new Guest("test-neighbours");
-const body = readFileSync(resolve(__dirname, "../../components/database/database.sh"), "utf8");
+const body = bodyOf("database");
 const port = 5433;
 
 interface Ended {
@@ -37,7 +37,7 @@ async function step(
     passwordLine: passwordLine(port, "mlflow", "mlflow", password),
     ...values,
   };
-  const script = renderScript("database", given, `${body}\n${more}`);
+  const script = renderScript("database", given, parts, `${body}\n${more}`);
   const output = await guest.run(
     `code=0; runuser -u deploy -- sudo -n bash -s ${action} <<<${quote(script)} 2>&1 || code=$?; echo "exit $code"`,
   );
@@ -87,8 +87,8 @@ describe("a second cluster of another version", () => {
     expect(output).toBe(
       [
         "database: restarting PostgreSQL, so that it listens on localhost only",
-        "database: making role mlflow",
-        "database: making database mlflow",
+        "database: creating role mlflow",
+        "database: creating database mlflow",
         "database: done",
       ].join("\n"),
     );
@@ -174,7 +174,7 @@ describe("the password", () => {
     const { code, output } = await step("apply", "apply() { set_password; }", { password: "second" });
     expect(code).toBe(1);
     expect(output).toMatch(
-      /^database: FAILED: PostgreSQL did not take the new password of role mlflow, the old one holds: ERROR: {2}canceling statement due to lock timeout\n/,
+      /^database: FAILED: PostgreSQL did not accept the new password of role mlflow, the old one stays valid: ERROR: {2}canceling statement due to lock timeout\n/,
     );
     await sql(
       "select pg_terminate_backend(pid) from pg_stat_activity where query like '%pg_sleep(60)%' and pid <> pg_backend_pid()",
@@ -195,7 +195,7 @@ describe("the password", () => {
   it("is not blamed where PostgreSQL refuses for another reason", async () => {
     await sql("alter role mlflow connection limit 0");
     expect((await step("check")).output).toMatch(
-      /^role mlflow can not log in with its password: .*FATAL: {2}too many connections for role "mlflow"$/,
+      /^role mlflow cannot log in with its password: .*FATAL: {2}too many connections for role "mlflow"$/,
     );
     await sql("alter role mlflow connection limit -1");
   });
@@ -206,11 +206,11 @@ describe("databases of others in our cluster", () => {
     await sql("create database theirs");
     const before = await started(port);
     expect((await step("check")).output).toBe(
-      `${settingsFile} sets listen_addresses for databases of others too (theirs)`,
+      `${settingsFile} sets listen_addresses for other databases too (theirs)`,
     );
     const { code, output } = await step("apply");
     expect(code).toBe(0);
-    expect(output).toContain("listen_addresses is what their own files say");
+    expect(output).toContain("their own files decide on listen_addresses");
     expect(await started(port)).toBe(before);
     await guest.run("systemctl restart postgresql@15-ours");
     expect(await sql("show listen_addresses")).toBe("*");

@@ -158,13 +158,13 @@ describe("drift", () => {
   const damage = (service: string): [string, string[]][] => [
     [
       `systemctl stop ${timer}; systemctl disable --now apt-daily.timer`,
-      [`${timer} does not run`, "apt-daily.timer does not run", "apt-daily.timer is disabled"],
+      [`${timer} is not running`, "apt-daily.timer is not running", "apt-daily.timer is disabled"],
     ],
     [
       `sed -i s/Persistent=false/Persistent=true/ ${schedule}; systemctl daemon-reload`,
       [
         `${schedule} was changed`,
-        `${timer} does not run at ${hour}, and only then ('systemctl cat ${timer}' tells why)`,
+        `${timer} is not scheduled for ${hour} alone ('systemctl cat ${timer}' shows why)`,
       ],
     ],
     ["systemctl mask apt-daily-upgrade.service", ["apt-daily-upgrade.service is masked"]],
@@ -196,7 +196,7 @@ describe("drift", () => {
   it("by another file that apt reads later is named, with what apt does not go by", async () => {
     await guest.run("echo 'APT::Periodic::Enable \"0\";' >/etc/apt/apt.conf.d/zzz");
     expect(await deployment.drift()).toEqual([
-      `apt does not go by 'APT::Periodic::Enable "1";' ('apt-config dump' shows by what)`,
+      `apt does not apply 'APT::Periodic::Enable "1";' ('apt-config dump' shows what it applies)`,
     ]);
     await guest.run("rm /etc/apt/apt.conf.d/zzz");
   });

@@ -139,7 +139,7 @@ describe("an upgrade that fails", () => {
       cat /dev/zero >/var/backups/mlflow-vps/full`);
     let kept = "";
     await failsUnnoticed(
-      /could not be dumped, so it was left as it is: .*No space left on device/s,
+      /could not be dumped, so it was not changed: .*No space left on device/s,
       async () => {
         kept = await guest.run("ls /var/backups/mlflow-vps");
         await guest.run("umount /var/backups/mlflow-vps");
@@ -157,8 +157,9 @@ describe("an upgrade that fails", () => {
 create function refuse() returns event_trigger language plpgsql as $$ begin raise 'refused for the test'; end $$;
 create event trigger refuse on ddl_command_start when tag in ('CREATE TABLE') execute function refuse();
 SQL`);
-    await failsUnnoticed(/FAILED: migrating the database; it is as it was: .*refused for the test/, () =>
-      load.sql("drop event trigger refuse; drop function refuse()"),
+    await failsUnnoticed(
+      /FAILED: migrating the database failed, it is unchanged: .*refused for the test/,
+      () => load.sql("drop event trigger refuse; drop function refuse()"),
     );
     expect(await schema()).toBe(old);
     expect(await dumps()).toBe("1");

@@ -1,5 +1,6 @@
 import { execFileSync, spawn } from "node:child_process";
 import {
+  cpSync,
   existsSync,
   mkdirSync,
   mkdtempSync,
@@ -14,7 +15,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { renderHook } from "../../components/acme/acme";
-import type { Values } from "../../components/step/script";
+import { managed, type Values } from "../../components/step/script";
 import type { Ended } from "./bash";
 import { runFunctions } from "./stepFunctions";
 
@@ -63,14 +64,13 @@ const anybody = "chown() { :; }\ncheck_access() { :; }\nreload_nginx() { :; }\n"
 
 describe("the certificate that nginx serves with", () => {
   const values = (): Values => ({ names: [domain], daysNeeded: 14, certificateFile, pem: "" });
-  const run = (lines: string) =>
-    runFunctions("certificate/certificate.sh", values(), anybody + lines, directory);
+  const run = (lines: string) => runFunctions("certificate", values(), anybody + lines, directory);
 
   test("is a placeholder at first, in which nothing is wrong", async () => {
     const { code, stdout } = await run("apply");
     expect([code, stdout]).toEqual([
       0,
-      "tiny: a placeholder serves until the certificate authority has given a certificate\n",
+      "tiny: a placeholder is served until the certificate authority has issued a certificate\n",
     ]);
     expect(statSync(certificateFile).mode & 0o777).toBe(0o600);
     expect(await run("check_placeholder")).toEqual({ code: 0, stdout: "", stderr: "" });
@@ -102,8 +102,8 @@ describe("the certificate that nginx serves with", () => {
 
   test.each<[string, () => string, string]>([
     ["of another name", () => pem("other.key") + pem("other.crt"), "is not for mlflow.example.org"],
-    ["with another's key", () => pem("other.key") + pem("right.crt"), "does not belong to its certificate"],
-    ["without a key", () => pem("right.crt"), "does not belong to its certificate"],
+    ["with another's key", () => pem("other.key") + pem("right.crt"), "does not match its certificate"],
+    ["without a key", () => pem("right.crt"), "does not match its certificate"],
     ["that is none", () => "nonsense\n", "holds no certificate"],
     [
       "of which half is there",
@@ -120,12 +120,12 @@ describe("the certificate that nginx serves with", () => {
   test("that ends soon is named with its end", async () => {
     writeFileSync(certificateFile, pem("right.key") + pem("right.crt"));
     const { stdout } = await runFunctions(
-      "certificate/certificate.sh",
+      "certificate",
       { ...values(), daysNeeded: 91 },
       `${anybody}is_active() { :; }\ncheck`,
       directory,
     );
-    expect(stdout).toMatch(/ ends on \w{3} [ \d]\d [\d:]{8} \d{4} GMT, in less than 91 days\n$/);
+    expect(stdout).toMatch(/ expires on \w{3} [ \d]\d [\d:]{8} \d{4} GMT, in less than 91 days\n$/);
   });
 });
 
@@ -141,7 +141,7 @@ describe("certbot's certificate", () => {
     hookFile: join(directory, "hook"),
     hook: "hook",
   });
-  const run = (lines: string) => runFunctions("acme/acme.sh", values(), anybody + lines, directory);
+  const run = (lines: string) => runFunctions("acme", values(), anybody + lines, directory);
   beforeEach(() => {
     const archive = join(directory, "etc/letsencrypt/archive/mlflow-vps");
     const renewal = join(directory, "etc/letsencrypt/renewal");
@@ -175,7 +175,7 @@ describe("certbot's certificate", () => {
 
   test.each([
     ["is enough where the authority asked for no proof", "acme,", ""],
-    ["is named where it was changed", "elsewhere,", "certbot can not renew the certificate"],
+    ["is named where it was changed", "elsewhere,", "certbot cannot renew the certificate"],
   ])("whose settings hold only the general place of the proof %s", async (_, place, expected) => {
     const file = join(directory, "etc/letsencrypt/renewal/mlflow-vps.conf");
     const text = readFileSync(file, "utf8").replace(
@@ -194,7 +194,7 @@ describe("certbot's certificate", () => {
     );
     expect({ code, stdout }).toEqual({
       code: 0,
-      stdout: `nginx has not read ${certificateFile} as it is now\n`,
+      stdout: `nginx has not loaded the current ${certificateFile}\n`,
     });
   });
 
@@ -212,7 +212,7 @@ describe("certbot's certificate", () => {
     const stub = `openssl() { case $* in *date) echo notAfter= ;; *) command openssl "$@" ;; esac; }\n`;
     const { code, stderr } = await run(`${stub}check_lineage`);
     expect(code).toBe(1);
-    expect(stderr).toContain("openssl tells no startdate");
+    expect(stderr).toContain("openssl shows no startdate");
   });
 
   test("that is broken is got anew", async () => {
@@ -237,7 +237,7 @@ describe("certbot's certificate", () => {
     const { code, stderr } = await run("certbot() { echo no such name; return 1; }\nget_certificate");
     expect(code).toBe(1);
     expect(stderr).toContain("no such name");
-    expect(stderr).toContain("there is no new certificate, the server goes on with the one it has");
+    expect(stderr).toContain("no new certificate was issued; the server keeps the one it has");
   });
 });
 
@@ -250,12 +250,18 @@ describe("certbot's hook", () => {
     mkdirSync(join(directory, "bin"), { recursive: true });
     writeFileSync(join(directory, "bin", name), `#!/bin/sh\n${lines}\n`, { mode: 0o755 });
   };
-  const start = () => {
+  const start = (renewed = live()) => {
     const hook = join(directory, "hook");
-    const text = renderHook("/etc/mlflow-vps/server.pem").replaceAll(/\/(etc\/|run\/)/g, `${directory}$&`);
+    const lines = renderHook("/etc/mlflow-vps/server.pem")
+      .replaceAll(/\/(etc|run|var\/log)\//g, `${directory}$&`)
+      .replace("PATH=", `PATH=${join(directory, "bin")}:`)
+      .split("\n");
+    const call = lines.pop() ?? "";
+    const stubs = "chown() { :; }; client_connections() { echo 1; }; nginx_has_read() { echo yes; }";
+    const text = [...lines, stubs, call].join("\n");
     writeFileSync(hook, text, { mode: 0o755 });
     const child = spawn(hook, {
-      env: { PATH: `${join(directory, "bin")}:${process.env.PATH}`, RENEWED_LINEAGE: live() },
+      env: { RENEWED_LINEAGE: renewed },
       detached: true,
     });
     let stderr = "";
@@ -276,10 +282,26 @@ describe("certbot's hook", () => {
     mkdirSync(live(), { recursive: true });
     mkdirSync(run(), { recursive: true });
     writeFileSync(join(live(), "privkey.pem"), "key\n");
+    mkdirSync(join(directory, "etc/nginx/sites-enabled"), { recursive: true });
+    writeFileSync(join(directory, "etc/nginx/sites-enabled/mlflow-vps"), "");
     writeFileSync(join(live(), "fullchain.pem"), "chain\n");
     writeFileSync(certificateFile, "old\n");
     program("sleep", "exit 0");
     program("systemctl", `case $* in show*) echo active ;; *) ls ${run()} >${directory}/at-reload ;; esac`);
+  });
+
+  test("is a program, says who manages it, and ends without an empty line, which the check could not see", () => {
+    const text = renderHook(certificateFile);
+    expect(text.split("\n").slice(0, 2)).toEqual(["#!/bin/bash", managed]);
+    expect(text).toBe(text.trimEnd());
+  });
+
+  test("leaves ours alone after the renewal of another certificate", async () => {
+    const other = join(directory, "etc/letsencrypt/live/other");
+    cpSync(live(), other, { recursive: true });
+    expect(await start(other).ended).toEqual({ code: 0, stdout: "", stderr: "" });
+    expect(readFileSync(certificateFile, "utf8")).toBe("old\n");
+    expect(readdirSync(run())).toEqual([]);
   });
 
   test("puts the new certificate in place, and reloads nginx while the flag is there", async () => {
@@ -335,10 +357,11 @@ describe("certbot's hook", () => {
   });
 
   test("that was killed leaves no second key behind the next one", async () => {
-    program("cat", "kill -KILL $PPID; sleep 1");
+    program("mv", "kill -KILL 0"); // the hook and all that it has started
     expect((await start().ended).code).not.toBe(0);
     expect(readFileSync(certificateFile, "utf8")).toBe("old\n");
-    rmSync(join(directory, "bin/cat"));
+    expect(readdirSync(join(directory, "etc/mlflow-vps"))).toHaveLength(2);
+    rmSync(join(directory, "bin/mv"));
     expect((await start().ended).code).toBe(0);
     expect(readdirSync(join(directory, "etc/mlflow-vps"))).toEqual(["server.pem"]);
   });

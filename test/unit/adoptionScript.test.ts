@@ -6,8 +6,9 @@ import type { Values } from "../../components/step/script";
 import { managed } from "../../components/step/script";
 import type { Ended } from "./bash";
 import { bash, directory, render, run } from "./hostScript";
+import { bodyOf } from "./stepScripts";
 
-const body = readFileSync(join(__dirname, "../../components/adoption/adoption.sh"), "utf8");
+const body = bodyOf("adoption");
 const siteReader = join(__dirname, "../../components/adoption/sites.py");
 
 const values = (): Values => ({
@@ -65,7 +66,7 @@ describe("a question to the database that gets no answer", () => {
   *"datname = 'old'"* | *"datname = 'mlflow'"* | *"not exists"*) echo 1 ;;
 esac`;
 
-  test("drops no database: the take-over of its name ends before", async () => {
+  test("drops no database: the adoption of its name ends before", async () => {
     const { code } = await withStep(takeDatabase, both);
     expect(code).toBe(0);
     const statements = calls().split(/^sql /m).slice(1);
@@ -87,7 +88,7 @@ esac`;
   test("drops no database that holds something", async () => {
     const { code, stderr } = await withStep(takeDatabase, `case $2 in *"not exists"*) ;; *) echo 1 ;; esac`);
     expect(code).toBe(1);
-    expect(stderr).toContain("database mlflow is not empty any more");
+    expect(stderr).toContain("database mlflow is no longer empty");
     expect(calls()).not.toMatch(/drop|alter/);
   });
 });
@@ -167,7 +168,7 @@ sleep() { SECONDS=$((SECONDS + 20)); }
     expect(code).toBe(0);
     expect(steps()).toEqual([
       "systemctl stop old.service",
-      "dump old adoption",
+      "dump old mlflow adoption",
       "systemctl disable --now old.service",
     ]);
   });
@@ -322,7 +323,7 @@ read_server x.service; echo "$old_port $old_artifacts $old_root"`;
     ["--default-artifact-root $(cat where)", /only its shell knows where its artifacts/],
     ["--default-artifact-root ~/runs", /only its shell knows where its artifacts/],
     ["--port $(cat port)", /its port .* is not a number/],
-    ["--registry-store-uri sqlite:///x", /registry is in a store of its own/],
+    ["--registry-store-uri sqlite:///x", /registry has a store of its own/],
   ])("what only a shell knows is refused: %s", async (options, cause) => {
     const { code, stderr } = await withStep(
       `${unit("", `/x/mlflow server --backend-store-uri postgresql:///db ${options}`)} read_server x.service`,
@@ -332,7 +333,7 @@ read_server x.service; echo "$old_port $old_artifacts $old_root"`;
   });
 });
 
-describe("servers made by hand", () => {
+describe("unmanaged servers", () => {
   const units = () => join(directory, "system");
   const put = (name: string, text: string) => writeFileSync(join(units(), name), text);
   const server = "[Service]\nExecStart=/x/mlflow server\n";
@@ -349,7 +350,7 @@ describe("servers made by hand", () => {
   esac
 }
 `;
-  const find = (question = "handmade_servers") =>
+  const find = (question = "unmanaged_servers") =>
     bash(
       render(
         values(),
@@ -383,7 +384,7 @@ describe("servers made by hand", () => {
     }
     put("server1.service.runs", "");
     const { code, stdout } = await find(
-      "local servers; servers=$(handmade_servers); [[ $servers == *server9.service* ]] && live_servers",
+      "local servers; servers=$(unmanaged_servers); [[ $servers == *server9.service* ]] && live_servers",
     );
     expect({ code, stdout }).toEqual({ code: 0, stdout: "server1.service\n" });
   });
@@ -395,7 +396,7 @@ describe("servers made by hand", () => {
     expect({ code, stdout }).toEqual({
       code: 0,
       stdout:
-        "PostgreSQL does not answer on port 5432, so it can not be seen whether a.service is to be taken over\n",
+        "PostgreSQL does not answer on port 5432, so it cannot be told whether a.service is to be adopted\n",
     });
   });
 
@@ -571,26 +572,26 @@ describe("the sites of nginx that lead to the server", () => {
 
   test("is refused, not switched off, when one serves others too", async () => {
     const { code, stderr } = await switchOff(
-      `sites_to() { printf '%s\\t%s\\n' /etc/nginx/conf.d/x.conf '' /etc/nginx/sites-enabled/y 'proxy_pass http://grafana/'; }\ndemand_sites_of_its_own old.service`,
+      `sites_to() { printf '%s\\t%s\\n' /etc/nginx/conf.d/x.conf '' /etc/nginx/sites-enabled/y 'proxy_pass http://grafana/'; }\nrequire_own_sites old.service`,
     );
     expect(code).toBe(1);
     expect(stderr).toMatch(
-      /its site \/etc\/nginx\/sites-enabled\/y leads to other programs too.*\(proxy_pass http:\/\/grafana\/\)\. Nothing was changed/,
+      /its site \/etc\/nginx\/sites-enabled\/y serves other programs too.*\(proxy_pass http:\/\/grafana\/\)\. Nothing was changed/,
     );
     expect(
-      (await switchOff(`sites_to() { printf '/x\\tproxy_pass http://grafana/\\n'; }\nswitch_sites_off`)).code,
+      (await switchOff(`sites_to() { printf '/x\\tproxy_pass http://grafana/\\n'; }\ndisable_sites`)).code,
     ).toBe(1);
     expect(calls()).toBe("");
   });
 
   test("switches off those that are for it alone", async () => {
     const { code } = await switchOff(
-      `sites_to() { printf '%s\\t\\n' /etc/nginx/conf.d/x.conf; }\nswitch_sites_off`,
+      `sites_to() { printf '%s\\t\\n' /etc/nginx/conf.d/x.conf; }\ndisable_sites`,
     );
     expect(code).toBe(0);
     expect(calls()).toBe(
       "mv --backup=numbered /etc/nginx/conf.d/x.conf /etc/nginx/sites-available/\nreload /etc/nginx/sites-enabled /etc/nginx/conf.d\n",
     );
-    expect((await switchOff("sites_to() { return 1; }\nswitch_sites_off")).code).not.toBe(0);
+    expect((await switchOff("sites_to() { return 1; }\ndisable_sites")).code).not.toBe(0);
   });
 });

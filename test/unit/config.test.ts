@@ -888,7 +888,7 @@ describe("values that are well formed and would do harm", () => {
   );
 
   test("are refused: the database on which migrations are rehearsed", () => {
-    const library = readFileSync(join(__dirname, "../../components/step/library/postgres.sh"), "utf8");
+    const library = readFileSync(join(__dirname, "../../components/step/library/scratch.sh"), "utf8");
     const name = /^readonly scratch_database=(\w+)$/m.exec(library)?.[1] ?? "";
     expect(problems(refusal({ ...least, "database.name": name }))).toEqual([
       expect.stringMatching(

@@ -8,13 +8,15 @@ import {
   writeFileSync,
 } from "node:fs";
 import { tmpdir } from "node:os";
-import { join, resolve } from "node:path";
+import { join } from "node:path";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { parts } from "../../components/step/library";
 import { renderScript } from "../../components/step/script";
 import { type Ended, startBashIn } from "./bash";
+import { bodyOf } from "./stepScripts";
 
 /** The database step's functions, run in bash; what is asked of the host is answered by the test. */
-const body = readFileSync(resolve(__dirname, "../../components/database/database.sh"), "utf8");
+const body = bodyOf("database");
 
 let root: string;
 let directory: string;
@@ -55,7 +57,12 @@ function run(
     passwordLine: "127.0.0.1:5433:mlflow:mlflow:secret",
     here: directory,
   };
-  let script = renderScript("database", values, `${body}\nchown() { :; }\nclaim_host() { :; }\n${lines}`);
+  let script = renderScript(
+    "database",
+    values,
+    parts,
+    `${body}\nchown() { :; }\nclaim_host() { :; }\n${lines}`,
+  );
   for (const [from, to] of [
     ["/run/mlflow-vps", at("run")],
     ["/var/log/mlflow-vps", at("log")],
@@ -177,7 +184,7 @@ describe("a new password", () => {
       const { code, stderr } = await set(sql);
       expect(code).toBe(1);
       expect(stderr).toMatch(
-        /^database: FAILED: PostgreSQL did not take the new password of role mlflow, the old one holds: (FATAL|ERROR): /,
+        /^database: FAILED: PostgreSQL did not accept the new password of role mlflow, the old one stays valid: (FATAL|ERROR): /,
       );
       expect(stderr).toContain(cause);
       expect(stderr).not.toContain("unbound variable");
@@ -192,7 +199,7 @@ describe("a new password", () => {
 sql() { sleep 5; }\n${instead("set_password")}`,
     );
     expect(code).toBe(1);
-    expect(stderr).toContain("PostgreSQL did not take the new password of role mlflow in 30 s\n");
+    expect(stderr).toContain("PostgreSQL did not accept the new password of role mlflow within 30 s\n");
     expect(readFileSync(passwordFile(), "utf8")).toBe(old);
   });
 
@@ -265,7 +272,7 @@ ${instead("write_settings_file; listen_locally")}`;
     writeFileSync(at("settings.conf"), "of the version before\n");
     const { code, stdout } = await run(listening("printf 'shop\\nwiki\\n'"));
     expect(code).toBe(0);
-    expect(stdout).toContain("PostgreSQL holds databases of others too (shop, wiki)");
+    expect(stdout).toContain("PostgreSQL holds other databases too (shop, wiki)");
     expect(existsSync(at("settings.conf"))).toBe(false);
     expect(restarted()).toBe("");
   });
@@ -286,7 +293,7 @@ access_file() { echo "$here/pg_hba.conf"; }
 settings_file() { echo "$here/settings.conf"; }
 load_settings() { :; }
 release_host() { :; }
-demand_own_host() { :; }
+require_own_host() { :; }
 sql() {
   local statement
   statement=$(cat)
@@ -307,7 +314,7 @@ sql() {
     expect({ code, stdout }).toMatchObject({
       code: 0,
       stdout:
-        "database: kept: database mlflow in PostgreSQL on port 5433 (its role mlflow can not log in any more)\n",
+        "database: kept: database mlflow in PostgreSQL on port 5433 (its role mlflow can no longer log in)\n",
     });
     expect(drops()).toEqual(['alter role "mlflow" nologin password null']);
     expect(readFileSync(at("pg_hba.conf"), "utf8")).toBe("local all all peer\n");
@@ -339,11 +346,11 @@ describe("a dump", () => {
   test("that fails is not there, and says why", async () => {
     rmSync(at("log"), { recursive: true });
     const { code, stderr } = await run(
-      `dump_database() { echo half; echo 'pg_dump: error: no space' >&2; return 1; }\n${instead("keep_dump mlflow 3.17.2")}`,
+      `dump_database() { echo half; echo 'pg_dump: error: no space' >&2; return 1; }\n${instead("keep_dump mlflow mlflow 3.17.2")}`,
     );
     expect(code).toBe(1);
     expect(stderr).toMatch(
-      /FAILED: the database could not be dumped, so it was left as it is: .*pg_dump: error: no space/s,
+      /FAILED: the database could not be dumped, so it was not changed: .*pg_dump: error: no space/s,
     );
     expect(readdirSync(at("dumps"))).toEqual([]);
   });
@@ -356,7 +363,7 @@ describe("a dump", () => {
     for (const name of [...others, "mlflow-20260101T000000Z-before-3.17.2.dump"]) {
       writeFileSync(at(`dumps/${name}`), "");
     }
-    await run(`dump_database() { echo all; }\n${instead("keep_dump mlflow 3.17.2")}`);
+    await run(`dump_database() { echo all; }\n${instead("keep_dump mlflow mlflow 3.17.2")}`);
     const now = readdirSync(at("dumps")).filter((name) => !others.includes(name));
     expect(now).toEqual([expect.stringMatching(/^mlflow-2\d{7}T\d{6}Z-before-3\.17\.2\.dump$/)]);
     expect(now).not.toContain("mlflow-20260101T000000Z-before-3.17.2.dump");

@@ -21,6 +21,7 @@ const planted = (functions: { check: string; apply?: string }) => ({
   script: renderScript(
     "tiny",
     { stack: "a stack" },
+    [],
     Object.entries({ apply: ":", remove: ":", ...functions })
       .map(([name, lines]) => `${name}() {\n${lines}\n}`)
       .join("\n"),

@@ -58,12 +58,7 @@ systemd-run() { trace arm; }
 ip() { [[ $* != *address* ]] || echo '2: eth0    inet 192.0.2.10/24'; }
 `;
 const run = (phase: "trial" | "kept", lines: string) =>
-  runFunctions(
-    "firewall/firewall.sh",
-    values(phase),
-    `${host.replaceAll("@", directory)}${lines}`,
-    directory,
-  );
+  runFunctions("firewall", values(phase), `${host.replaceAll("@", directory)}${lines}`, directory);
 const read = (name: string) => {
   try {
     return readFileSync(join(directory, name), "utf8");
@@ -117,13 +112,13 @@ describe("the ports of SSH", () => {
       "ss() { :; }\nconnection() { :; }\nsystemctl() { echo inactive; }\napply_trial",
     );
     expect(code).toBe(1);
-    expect(stderr).toContain("finds no port on which this host takes SSH");
+    expect(stderr).toContain("no port found on which this host accepts SSH");
     expect(read("in-force")).toBe("");
   });
 
   test("are asked of every process up to the one that sshd told", async () => {
     const { stdout } = await runFunctions(
-      "firewall/firewall.sh",
+      "firewall",
       values("trial"),
       `parent_of() { echo "$(($1 == $$ ? 7 : 1))"; }
 mkdir -p "/proc/$$" /proc/7; : >"/proc/$$/environ"; printf 'A=1\\0SSH_CONNECTION=a 1 b 22\\0' >/proc/7/environ

@@ -1,10 +1,12 @@
 import { execFileSync } from "node:child_process";
-import { mkdirSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir, userInfo } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, beforeEach } from "vitest";
+import { parts } from "../../components/step/library";
 import { type Action, renderScript, type Values } from "../../components/step/script";
 import { type Ended, startBashIn } from "./bash";
+import { bodyOf } from "./stepScripts";
 
 /** The scripts of the steps as a host runs them, but on this machine, and on nothing but the test's own directory. */
 
@@ -56,7 +58,7 @@ export function atHome(script: string): string {
 export const stack = "mlflow-vps/test";
 
 export const render = (values: Values, body: string): string =>
-  atHome(renderScript("tiny", { stack, ...values }, body));
+  atHome(renderScript("tiny", { stack, ...values }, parts, body));
 
 export const run = (action: Action, values: Values, body: string): Promise<Ended> =>
   bash(render(values, body), [action]);
@@ -64,10 +66,6 @@ export const run = (action: Action, values: Values, body: string): Promise<Ended
 /** Runs a few lines with the functions of the library. */
 export const withLibrary = (lines: string, values: Values = {}): Promise<Ended> =>
   run("check", values, `check() {\n${lines}\n}`);
-
-/** The functions of a real step. */
-export const bodyOf = (step: string): string =>
-  readFileSync(join(__dirname, `../../components/${step}/${step}.sh`), "utf8");
 
 /**
  * Runs an action of a real step.

@@ -323,7 +323,7 @@ describe("a directory is deleted", () => {
     symlinkSync(file("outside"), file("link"));
     expect(await deletes("", "link")).toEqual({
       code: 0,
-      stdout: `tiny: ${file("link")} was a symbolic link and is deleted; ${file("outside")}, where it led to, stays\n`,
+      stdout: `tiny: ${file("link")} was a symbolic link and is deleted; its target ${file("outside")} stays\n`,
       stderr: "",
     });
     expect(readdirSync(directory).sort()).toEqual(["data", "outside"]);
@@ -404,7 +404,7 @@ describe("the lock of a step", () => {
       );
       expect(code).toBe(1);
       expect(stderr).toContain(`still in progress after 10 minutes: process ${child} (sleep). `);
-      expect(stderr).toContain("This one has changed nothing; ");
+      expect(stderr).toContain("This run has changed nothing; ");
       expect(stderr).toContain("run again when it has ended");
       expect(stderr).not.toMatch(/end it|kill/);
       // The number in the file is that of a process that is gone.

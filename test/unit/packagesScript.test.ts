@@ -113,7 +113,7 @@ describe("packages are installed", () => {
     expect({ code, stdout }).toEqual({
       code: 0,
       stdout:
-        "tiny: installing nginx\ntiny: once more, with fresh package lists\n" +
+        "tiny: installing nginx\ntiny: retrying with fresh package lists\n" +
         "tiny: waiting for apt: process 4711 holds the dpkg frontend lock\ntiny: done\n",
     });
     expect(read("commands")).toBe("dpkg fails\nsleep\ndpkg --configure\napt-get ok\napt-get ok\n");
@@ -135,9 +135,9 @@ describe("packages are installed", () => {
     async (_, lines, holder) => {
       const { code, stderr } = await packages("apply", `${lines}\nsleep() { SECONDS=$((SECONDS + 300)); }`);
       expect(code).toBe(1);
-      expect(stderr).toMatch(/^tiny: FAILED: waited 10 minutes for apt: /);
+      expect(stderr).toMatch(/^tiny: FAILED: apt is still busy after 10 minutes: /);
       expect(stderr).toMatch(holder);
-      expect(stderr).toContain("run again when it has ended");
+      expect(stderr).toContain("run again when it has finished");
       expect(stderr).not.toMatch(/end it|kill/);
     },
   );

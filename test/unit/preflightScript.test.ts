@@ -3,13 +3,14 @@ import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { quote } from "../../components/step/script";
 import type { Ended } from "./bash";
-import { bash, bodyOf, directory, render, runStep } from "./hostScript";
+import { bash, directory, render, runStep } from "./hostScript";
+import { bodyOf } from "./stepScripts";
 
 /** The step on a host that is fit but for what a test says; it finds itself without privileges, and a sudo is there. */
 const stubs = `
   check_system() { :; }
   check_sudo() { :; }
-  handmade_servers() { :; }
+  unmanaged_servers() { :; }
   as_root() { printf 'Avail\\n9999999\\n'; }`;
 const freePorts = "unit_on() { :; }";
 const values = () => ({
@@ -46,14 +47,14 @@ describe("a port", () => {
     expect(await preflight(onPort("mlflow@5000.service"))).toEqual(fit);
   });
 
-  test("of a server that is taken over is free, however many others there are", async () => {
+  test("of a server that is adopted is free, however many others there are", async () => {
     const servers = (first: string) =>
-      `${onPort("tracking.service")}\nhandmade_servers() { echo ${first}; seq -f 'other%g.service' 20000; }`;
+      `${onPort("tracking.service")}\nunmanaged_servers() { echo ${first}; seq -f 'other%g.service' 20000; }`;
     expect(await preflight(servers("tracking.service"))).toEqual(fit);
     expect((await preflight(servers("tracking"))).stdout).toContain("port 5000 is taken");
   });
 
-  test.each(["unit_on", "handmade_servers"])("is not free because %s fails", async (question) => {
+  test.each(["unit_on", "unmanaged_servers"])("is not free because %s fails", async (question) => {
     const { code, stdout } = await preflight(
       `${onPort("tracking.service")}\n${question}() { echo tracking.service; return 1; }`,
     );

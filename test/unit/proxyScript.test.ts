@@ -39,7 +39,7 @@ afterEach(() => rmSync(directory, { recursive: true }));
 
 /** Owners are root's to give. */
 const anybody = "chown() { :; }\ncheck_access() { :; }\n";
-const run = (lines: string) => runFunctions("proxy/proxy.sh", values, anybody + lines, directory);
+const run = (lines: string) => runFunctions("proxy", values, anybody + lines, directory);
 /** Stands in for a command that fails at its n-th call; the calls are counted across subshells. */
 const failing = (command: string, nth: number) => `
 ${command}() {
@@ -106,10 +106,10 @@ describe("the users' file", () => {
     expect(stdout.split("\n").sort()).toEqual([
       "",
       `${usersFile} names a user twice`,
-      "user $(id) may enter, but is not in the configuration",
-      "user bob has another password",
+      `unexpected user $(id) in ${usersFile}`,
+      `unexpected user mallory in ${usersFile}`,
+      "user bob has a different password",
       "user eve is missing",
-      "user mallory may enter, but is not in the configuration",
     ]);
     expect(bob).toMatch(/^bob:\{SSHA\}/);
     expect(await run(`${write}check_users`)).toEqual({ code: 0, stdout: "", stderr: "" });
@@ -171,9 +171,7 @@ md5sum() { echo "40be4e59b9a2a2b5dffb918c0e86b3d7  -"; }
     prepare();
     const { code, stderr } = await run(`${dpkg}${refuses}put_site`);
     expect(code).toBe(1);
-    expect(stderr).toContain(
-      "nginx refuses its configuration, the site is as it was before: unknown directive",
-    );
+    expect(stderr).toContain("nginx rejects its configuration, the site was restored: unknown directive");
     asBefore();
   });
 
@@ -223,7 +221,7 @@ md5sum() { echo "40be4e59b9a2a2b5dffb918c0e86b3d7  -"; }
       }
       const killed = existsSync(join(directory, "etc/nginx/mlflow-vps.before"));
       const { stdout } = await run(`${dpkg}${takes}check_users() { :; }\ncheck_files`);
-      expect(stdout.includes(`a change of ${available()} was cut off`)).toBe(killed);
+      expect(stdout.includes(`a change of ${available()} was interrupted`)).toBe(killed);
       await run(`${dpkg}${takes}put_site`);
       asWanted();
     },

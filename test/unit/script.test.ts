@@ -143,7 +143,7 @@ describe("values", () => {
     expect(() => quote("a\0b")).toThrow("NUL");
     const values: Value[] = ["a\0", ["a", "b\0"], { a: "b\0" }, { "a\0": "b" }];
     for (const value of values) {
-      expect(() => renderScript("tiny", { value }, "")).toThrow("NUL");
+      expect(() => renderScript("tiny", { value }, [], "")).toThrow("NUL");
     }
   });
 

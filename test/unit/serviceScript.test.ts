@@ -58,7 +58,7 @@ function put(path: string, content = ""): string {
 
 /** Owners are root's to give. */
 const anybody = "chown() { :; }\ncheck_access() { :; }\n";
-const run = (lines: string) => runFunctions("service/service.sh", values, anybody + lines, directory);
+const run = (lines: string) => runFunctions("service", values, anybody + lines, directory);
 /** systemd, as far as the functions ask: a list of units, and properties of one. */
 const systemd = (units: string, properties: Record<string, string> = {}) => `
 systemctl() {
@@ -222,7 +222,7 @@ describe("an instance", () => {
 
   test("that is older than its release on the disk is named", async () => {
     expect((await check(".contents")).stdout).toBe(
-      "mlflow@5000.service was started before its release was last put right\n",
+      "mlflow@5000.service was started before its release was last repaired\n",
     );
   });
 
@@ -269,12 +269,10 @@ describe("draining", () => {
     expect(output).not.toContain("stopped after");
   });
 
-  test("waits for its jobs; those that take longer begin anew", async () => {
-    expect(await drain("0", "0", 15, "SECONDS < 100 ? 2 : 0")).toMatch(
-      /jobs \(2\).*\nstopped after 10\d s\n$/,
-    );
+  test("waits for its jobs; those that take longer start over", async () => {
+    expect(await drain("0", "0", 15, "SECONDS < 100 ? 2 : 0")).toMatch(/2 jobs.*\nstopped after 10\d s\n$/);
     expect(await drain("0", "0", 15, "3")).toMatch(
-      /jobs of mlflow@5001\.service \(3\) are not finished after 10 minutes: they begin anew, those submitted during this change at the next start\njob runner: KILL\nstopped after 60\d s\n$/,
+      /jobs of mlflow@5001\.service \(3\) are not finished after 10 minutes: they start over, those submitted during this change at the next start\njob runner: KILL\nstopped after 60\d s\n$/,
     );
   });
 
@@ -289,7 +287,7 @@ describe("draining", () => {
 });
 
 describe("another instance", () => {
-  const place = (open: number, runnerOfTheOther = ":") =>
+  const promoted = (open: number, runnerOfTheOther = ":") =>
     run(`${systemd("5000 5001")}
       job_runner_of() { if [[ $1 == 5000 ]]; then ${runnerOfTheOther}; fi; }
       logged() { shift; "$@"; }
@@ -299,7 +297,7 @@ describe("another instance", () => {
       reload_nginx() { echo "reloading nginx"; }
       connections_to() { echo ${open}; }
       drain_instance() { echo "draining $*"; }
-      place 5001`).then(({ stdout }) => stdout.trim().split("\n"));
+      promote 5001`).then(({ stdout }) => stdout.trim().split("\n"));
   const taken = ["systemctl enable --force mlflow@5001.service", "writing upstream.conf", "reloading nginx"];
 
   test("takes the place of the one before, which is drained then", async () => {
@@ -308,26 +306,26 @@ describe("another instance", () => {
       "etc/mlflow-vps/upstream.conf",
       "server 127.0.0.1:5000 max_fails=0;\nserver 127.0.0.1:5001 max_fails=0 backup;\n",
     );
-    expect(await place(2)).toEqual([...taken, "draining 5000 15"]);
+    expect(await promoted(2)).toEqual([...taken, "draining 5000 15"]);
   });
 
   test("that nginx does not know yet lets it read its last requests for longer", async () => {
     atBoot(5000);
     put("etc/mlflow-vps/upstream.conf", `${managed}\nserver 127.0.0.1:5000;\n`);
-    expect(await place(2)).toEqual([...taken, "draining 5000 600"]);
+    expect(await promoted(2)).toEqual([...taken, "draining 5000 600"]);
   });
 
   test("does not wait a second time for one that was left running, and has it stopped once it is idle", async () => {
     mkdirSync(join(directory, "etc/systemd/system/multi-user.target.wants"), { recursive: true });
     put("etc/mlflow-vps/upstream.conf", "server 127.0.0.1:5001 max_fails=0;\n");
-    expect(await place(2)).toEqual(taken);
-    expect(await place(0)).toEqual([...taken, "draining 5000 15"]);
+    expect(await promoted(2)).toEqual(taken);
+    expect(await promoted(0)).toEqual([...taken, "draining 5000 15"]);
   });
 
-  test("is waited for again when the wait for its jobs was cut off", async () => {
+  test("is waited for again when the wait for its jobs was interrupted", async () => {
     mkdirSync(join(directory, "etc/systemd/system/multi-user.target.wants"), { recursive: true });
     put("etc/mlflow-vps/upstream.conf", "server 127.0.0.1:5001 max_fails=0;\n");
-    expect(await place(2, "echo 4711")).toEqual([...taken, "draining 5000 15"]);
+    expect(await promoted(2, "echo 4711")).toEqual([...taken, "draining 5000 15"]);
   });
 });
 
@@ -338,7 +336,7 @@ describe("the job runner", () => {
       sql() { echo 2; }
       ${lines}`);
 
-  test("is halted and goes on by signals", async () => {
+  test("is suspended and resumed by signals", async () => {
     expect((await jobs("signal_job_runner 5000 STOP; signal_job_runner 5000 CONT")).stdout).toBe(
       "kill -STOP 4711\nkill -CONT 4711\n",
     );
@@ -444,7 +442,7 @@ describe("pruning", () => {
     dump("mlflow", 1, "3.17.2");
     const kept = [dump("mlflow", 2, "3.16.1"), dump("mlflow", 2, "adoption")];
     mkdirSync(join(directory, "var/log/mlflow-vps"), { recursive: true });
-    const lines = 'dump_database() { echo rows; }\nkeep_dump "$database" "$version"\n';
+    const lines = 'dump_database() { echo rows; }\nkeep_dump "$database" "$database" "$version"\n';
     expect(await run(`${lines}${lines}`)).toMatchObject({ code: 0, stderr: "" });
     expect(dumps()).toHaveLength(3);
     expect(dumps()).toEqual(expect.arrayContaining(kept));

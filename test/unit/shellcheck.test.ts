@@ -4,6 +4,7 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "n
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { renderHook } from "../../components/acme/acme";
 import { fullConfig, probeType, runProgram } from "./mocks";
 
 const project = join(__dirname, "../..");
@@ -18,8 +19,7 @@ const isLibrary = (file: string) => file.startsWith("components/step/library/");
 const commonValues = ["step", "managed", "drain_file", "stack", "privileged"];
 
 const unusedVariable = "SC2034";
-const unassigned = "SC2154";
-/** A step need not use all of the library, but one of them should. */
+/** A step need not use all of a part of the library, but one of them should. */
 const neededOnce = [unusedVariable, "SC2317", "SC2329"];
 
 interface Finding {
@@ -85,33 +85,13 @@ function functionsOf(file: string): Map<string, { from: number; to: number; text
   return functions;
 }
 
-const functionAt = ({ file, line }: Place) =>
-  [...functionsOf(file)].find(([, { from, to }]) => from <= line && line <= to)?.[0];
-
-/** The library's functions that a step calls, and those that they call. */
-function reached(step: string): Set<string> {
-  const functions = new Map(components.filter(isLibrary).flatMap((file) => [...functionsOf(file)]));
-  const names = new Set<string>();
-  const visit = (text: string) => {
-    for (const [word] of text.replaceAll(/(^|\s)#.*/g, "").matchAll(/\w+/g)) {
-      const called = functions.get(word);
-      if (called !== undefined && !names.has(word)) {
-        names.add(word);
-        visit(called.text);
-      }
-    }
-  };
-  visit(`main\n${read(step)}`);
-  return names;
-}
-
 interface Sent {
   readonly script: string;
   /** Values that stand in the command line, where a preview shows them; some have no other use. */
   readonly shown: readonly string[];
 }
 
-/** Each script that the program sends, with ACME and without. */
+/** Each script that the program sends, with ACME and without, and what certbot runs. */
 async function scriptsOfTheProgram(): Promise<Sent[]> {
   const scripts = new Map<string, Sent>();
   for (const mode of ["selfSigned", "acme"]) {
@@ -124,21 +104,25 @@ async function scriptsOfTheProgram(): Promise<Sent[]> {
       scripts.set(String(inputs.script), { script: String(inputs.script), shown });
     }
   }
-  return [...scripts.values()];
+  const hook = { script: renderHook("/etc/server.pem"), shown: [] };
+  return [...scripts.values(), hook];
 }
 
-/** What is wrong in one script, as `FILE:LINE: CODE MESSAGE`, and what would be if it were so in every script. */
-function faultsOf(
-  { script, shown }: Sent,
-  findings: readonly Finding[],
-): { faults: string[]; unneeded: string[] } {
+interface Faults {
+  /** What is wrong, as `FILE:LINE: CODE MESSAGE`. */
+  readonly faults: readonly string[];
+  /** What is, if it is so in every script in which the file is. */
+  readonly unneeded: readonly string[];
+  readonly files: ReadonlySet<string>;
+}
+
+function faultsOf({ script, shown }: Sent, findings: readonly Finding[]): Faults {
   const places = origins(script);
   const lines = script.split("\n");
   const step = places.find((place) => place !== undefined && !isLibrary(place.file))?.file;
   if (step === undefined) {
     throw new Error(`no file of components/ is in the script that begins ${lines[0]}`);
   }
-  const called = reached(step);
   const faults: string[] = [];
   const unneeded: string[] = [];
   for (const { line, code, message } of findings) {
@@ -155,11 +139,11 @@ function faultsOf(
     const isShared = isLibrary(place.file);
     if (isShared && neededOnce.includes(code)) {
       unneeded.push(fault);
-    } else if (!isShared || code !== unassigned || called.has(functionAt(place) ?? step)) {
+    } else {
       faults.push(fault);
     }
   }
-  return { faults, unneeded };
+  return { faults, unneeded, files: new Set(places.flatMap((place) => place?.file ?? [])) };
 }
 
 /** What is wrong in any of the scripts, once. */
@@ -171,9 +155,19 @@ async function faultsOfAll(sent: readonly Sent[]): Promise<string[]> {
   });
   const findings = await shellcheck(files);
   const all = sent.map((each, index) => faultsOf(each, findings.get(files[index] ?? "") ?? []));
-  const [first, ...others] = all.map(({ unneeded }) => unneeded);
-  const inAll = first?.filter((fault) => others.every((other) => other.includes(fault))) ?? [];
-  const distinct = new Set([...all.flatMap(({ faults }) => faults), ...inAll]);
+  const unsent = components.filter((file) => all.every(({ files }) => !files.has(file)));
+  const needless = all
+    .flatMap(({ unneeded }) => unneeded)
+    .filter((fault) =>
+      all.every(
+        ({ files, unneeded }) => unneeded.includes(fault) || !files.has(fault.slice(0, fault.indexOf(":"))),
+      ),
+    );
+  const distinct = new Set([
+    ...unsent.map((file) => `${file}: is in no script`),
+    ...all.flatMap(({ faults }) => faults),
+    ...needless,
+  ]);
   return [...distinct].sort((a, b) => a.localeCompare(b, "en", { numeric: true }));
 }
 

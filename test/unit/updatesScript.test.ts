@@ -4,7 +4,8 @@ import { beforeEach, describe, expect, test } from "vitest";
 import type { Action } from "../../components/step/script";
 import { renderSchedule, renderSettings } from "../../components/updates/render";
 import type { Ended } from "./bash";
-import { bash, bodyOf, directory, owner, render } from "./hostScript";
+import { bash, directory, owner, render } from "./hostScript";
+import { bodyOf } from "./stepScripts";
 
 /** The step with a systemd whose units are in a file each, all as they should be. */
 const file = (name: string) => join(directory, name);
@@ -53,7 +54,7 @@ describe("the check of the updates", () => {
     [
       "apt goes by other files",
       `apt-config() { printf '%s\\n' "$apt_settings" | sed 's/"1"/"0"/'; }`,
-      `apt does not go by 'APT::Periodic::Enable "1";' ('apt-config dump' shows by what)\n`,
+      `apt does not apply 'APT::Periodic::Enable "1";' ('apt-config dump' shows what it applies)\n`,
     ],
     [
       "a unit is masked",
@@ -68,7 +69,7 @@ describe("the check of the updates", () => {
     [
       "a timer is stopped",
       `is_active() { [[ $1 == apt-daily.timer ]] || echo yes; }`,
-      "apt-daily.timer does not run\n",
+      "apt-daily.timer is not running\n",
     ],
   ])("names it when %s", async (_, lines, stdout) => {
     expect(await updates("check", lines)).toEqual({ code: 0, stdout, stderr: "" });

@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# --- certificates, as openssl reads them ---------------------------------------------------------------------------
+# Certificates, as openssl reads them.
 
 # holds x509|pkey FILE: whether openssl finds a certificate, or a private key, in the file.
 holds() {
@@ -27,6 +27,6 @@ is_for() {
 date_of() {
   local line
   line=$(openssl x509 -in "$2" -noout "-$1")
-  [[ $line == not*=?* ]] || fail "openssl tells no $1 of $2"
+  [[ $line == not*=?* ]] || fail "openssl shows no $1 of $2"
   date --date "${line#*=}" +%s
 }

@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# --- files and directories -----------------------------------------------------------------------------------------
+# Files and directories, and who has them open.
 
 # check_file PATH OWNER:GROUP MODE CONTENT: names what differs from a file that write_file would make.
 check_file() {
@@ -61,93 +61,18 @@ make_directory() {
   install -d -o "${2%:*}" -g "${2#*:}" -m "$3" "$1"
 }
 
-# delete_directory PATH: with all that is in it. What is mounted further down stays as it is, and so does what a symbolic
-# link leads to; a volume that is mounted at the path itself is emptied.
-delete_directory() {
-  local path mount
-  local -a left=() mounts
-  if [[ -L $1 ]]; then
-    path=$(readlink "$1")
-    rm "$1"
-    say "$1 was a symbolic link and is deleted; $path, where it led to, stays"
-    return
-  fi
-  [[ -d $1 ]] || return 0
-  path=$(realpath "$1")
-  mounts_below "$path"
-  for mount in "${mounts[@]}"; do
-    say "$mount is mounted there, and stays as it is"
-    left+=(-path "${mount//[][\\*]/?}" -prune -o) # what find takes for a wildcard stands for any character
+# holders FILE: the processes that have it open, but for this one: 'process ID (COMMAND), ...'.
+holders() {
+  local descriptor holder command all=
+  local -A seen=(["$$"]=yes ["$BASHPID"]=yes)
+  for descriptor in /proc/[0-9]*/fd/*; do
+    [[ $descriptor -ef $1 ]] || continue
+    holder=${descriptor#/proc/}
+    holder=${holder%%/*}
+    [[ -z ${seen[$holder]:-} ]] || continue
+    seen[$holder]=yes
+    command=$(cat "/proc/$holder/comm" 2>/dev/null || true) # it may have ended
+    [[ -z $command ]] || all+="${all:+, }process $holder ($command)"
   done
-  find "$path" -mindepth 1 "${left[@]}" ! -type d -exec rm -f -- {} +
-  # The deepest first; those that lead to a mount stay.
-  find "$path" -mindepth 1 "${left[@]}" -type d -print0 | sort --zero-terminated --reverse |
-    xargs --null --no-run-if-empty rmdir --ignore-fail-on-non-empty --
-  if mountpoint --quiet "$path"; then
-    say "$path is a mount point: it was emptied, and stays"
-  else
-    rmdir --ignore-fail-on-non-empty "$path"
-  fi
-}
-
-# mounts_below DIRECTORY: puts into 'mounts' what is mounted in it, also a directory of the same file system (bind).
-mounts_below() {
-  local point
-  mounts=()
-  while read -r _ _ _ _ point _; do
-    printf -v point %b "$point" # a blank is \040 there
-    [[ $point != "$1"/* ]] || mounts+=("$point")
-  done </proc/self/mountinfo
-}
-
-# check_room DIRECTORY MEGABYTES: names a lack of free disk where the directory is or will be.
-check_room() {
-  local kilobytes
-  kilobytes=$(free_kilobytes "$1")
-  ((kilobytes / 1024 >= $2)) || problem "$1 has $((kilobytes / 1024)) MB free, the server needs $2 MB; make room or take a larger disk"
-}
-
-# free_kilobytes DIRECTORY: on the file system where it is or will be. Only root may look everywhere: who may not enter a
-# directory would take it for one that is not there, and measure another disk.
-free_kilobytes() {
-  local table
-  # shellcheck disable=SC2016 # for the other shell
-  table=$(as_root sh -c 'existing=$1
-    until [ -d "$existing" ]; do existing=$(dirname "$existing"); done
-    df --output=avail -k "$existing"' sh "$1")
-  table=${table##*$'\n'}
-  [[ $table =~ ^\ *[0-9]+$ ]] || fail "df did not say how much is free in $1, but: $table"
-  echo "$((table))"
-}
-
-# --- accounts ------------------------------------------------------------------------------------------------------
-
-# has_entry DATABASE NAME: whether there is such a user (passwd) or group.
-has_entry() {
-  local code=0
-  getent "$1" "$2" >/dev/null || code=$?
-  case $code in
-    0) echo yes ;;
-    2) ;; # not there
-    *) fail "getent $1 $2 exited $code" ;;
-  esac
-}
-
-# The system user that the server runs as; it owns nothing but its data.
-check_account() {
-  local user group
-  user=$(has_entry passwd "$1")
-  group=$(has_entry group "$1")
-  [[ -n $user ]] || problem "system user $1 is missing"
-  [[ -n $group ]] || problem "group $1 is missing"
-}
-# Somebody may have made the user, with another group.
-make_account() {
-  local user group
-  user=$(has_entry passwd "$1")
-  group=$(has_entry group "$1")
-  [[ -n $group ]] || logged "making the group $1" groupadd --system "$1"
-  [[ -n $user ]] ||
-    logged "making the system user $1" useradd --system --gid "$1" --home-dir /var/lib/mlflow --no-create-home \
-      --shell /usr/sbin/nologin "$1"
+  echo "$all"
 }

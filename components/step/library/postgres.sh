@@ -1,7 +1,5 @@
 # shellcheck shell=bash
-# --- PostgreSQL, as its superuser ----------------------------------------------------------------------------------
-
-readonly dumps=/var/backups/mlflow-vps
+# PostgreSQL, as its superuser.
 
 # as_postgres COMMAND...: from a directory that its user may enter.
 as_postgres() { as_user postgres env --chdir / "$@"; }
@@ -76,73 +74,4 @@ start_database() {
   wait_until 60 "PostgreSQL does not answer on port $database_port: see 'pg_lsclusters' and 'journalctl -u postgresql@*' on the host, or set database.port" database_answers
 }
 
-# check_room_for_copy DATABASE: names a lack of disk for a copy of it, what its migration may add, and a dump.
-check_room_for_copy() {
-  local bytes data where
-  bytes=$(sql postgres <<<"select pg_database_size('$1')")
-  data=$(sql postgres <<<'show data_directory')
-  for where in "$data" "$dumps"; do check_room "$where" $((3 * bytes / 1024 / 1024 + 300)); done
-}
-
-# --- the scratch copy: a migration is rehearsed on it --------------------------------------------------------------
-
-# One constant name, because pg_hba.conf names it; what is ours under that name carries the mark.
-readonly scratch_database=mlflow_vps_rehearsal
-readonly scratch_mark='mlflow-vps: a copy on which a migration is rehearsed'
-
-# make_scratch ROLE: an empty database that the role owns, until this process ends.
-make_scratch() {
-  local foreign
-  drop_scratch # of a run that was cut off
-  foreign=$(database_exists "$scratch_database")
-  [[ -z $foreign ]] ||
-    fail "database $scratch_database, whose name is needed for a rehearsal, was not made by this program. Nothing was changed. Rename or drop it, then run again"
-  at_exit drop_scratch
-  sql postgres <<SQL
-create database "$scratch_database" owner "$1" encoding 'UTF8' locale 'C.UTF-8' template template0;
-comment on database "$scratch_database" is '$scratch_mark';
-SQL
-}
-
-# copy_to_scratch DATABASE: everything of it as it is, whoever owns it, but for subscriptions: a database that has one
-# cannot be dropped.
-copy_to_scratch() {
-  dump_database "$1" | as_postgres pg_restore --no-password --port "$database_port" --no-subscriptions --exit-on-error --dbname "$scratch_database"
-}
-
-# One that does not carry the mark stays.
-drop_scratch() {
-  sql postgres <<SQL
-select format('drop database %I with (force)', datname) from pg_database
-where datname = '$scratch_database' and shobj_description(oid, 'pg_database') = '$scratch_mark' \\gexec
-SQL
-}
-
 dump_database() { as_postgres pg_dump --no-password --port "$database_port" --format custom "$1"; }
-
-# keep_dump DATABASE CHANGE: dumps it before this change, under the name that it has with us; whole, or not at all. One
-# that was made before the same change, by a run that failed, goes; the way back from an adoption never does.
-keep_dump() {
-  local now file status reason
-  now=$(date --utc +%Y%m%dT%H%M%SZ)
-  file=$dumps/$database-$now-before-$2.dump
-  rm -f "$dumps"/*.partial # of a run that was cut off
-  at_exit rm -f "$file.partial"
-  say "dumping the database to $file"
-  install -d -m 0750 "$log_directory"
-  attempt write_dump "$1" "$file" 2>>"$log_file"
-  if ((status != 0)); then
-    reason=$(tail -n 2 "$log_file")
-    fail "the database could not be dumped, so it was left as it is: $reason"
-  fi
-  [[ $2 == adoption ]] || find "$dumps" -name "$database-????????T??????Z-before-$2.dump" ! -path "$file" -delete
-}
-
-write_dump() {
-  trap - ERR # the log ends with what pg_dump said
-  install -d -m 0700 "$dumps"
-  umask 077
-  dump_database "$1" >"$2.partial"
-  sync "$2.partial"
-  mv "$2.partial" "$2"
-}

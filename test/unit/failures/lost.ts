@@ -101,7 +101,7 @@ function lostAccess(before: State, after: State): string[] {
   const handmade = "/.state/units/handmade.service/pid";
   const isLeft = after.has("/.state/pg/databases/handmade") && !after.has("/etc/mlflow-vps/adoption");
   if (before.has(handmade) && isLeft && !after.has(handmade)) {
-    gone.push("the server that was made by hand: it is stopped, and no run will go on");
+    gone.push("the unmanaged server: it is stopped, and no run will resume");
   }
   if (before.has("/.state/units/nginx.service/pid") && !after.has("/.state/units/nginx.service/pid")) {
     gone.push("nginx, which was running");

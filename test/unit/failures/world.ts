@@ -124,38 +124,39 @@ export class World {
     if (known !== undefined) {
       return known;
     }
-    const replace = (text: string, from: string, to: string) => {
+    const replaceAll = (text: string, from: string, to: string) => {
       if (!text.includes(from)) {
         throw new Error(`the library has no '${from}' any more`);
       }
-      return text.replace(from, () => to);
+      return text.replaceAll(from, to);
     };
-    let text = replace(
+    let text = replaceAll(
       script,
       "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
       `PATH=${this.shims}`,
     );
-    text = replace(text, "LC_ALL=C.UTF-8", "LC_ALL=C"); // programs start faster
+    text = replaceAll(text, "LC_ALL=C.UTF-8", "LC_ALL=C"); // programs start faster
     text = text.replace(/EUID ([!=])= 0/g, "0 $1= 0");
     text = text.replaceAll("process=$$ ", "process=100 "); // the process that sshd has started for this run
     // Where /proc is, counted in its path.
     text = text.replaceAll("cut -d / -f 3", `cut -d / -f ${3 + this.root.split("/").length - 1}`);
     const first = leaveOut === "first" ? "left=known" : "left=$(export PHASE=before && check)";
     const last = leaveOut === "last" ? "left=" : "left=$(export PHASE=after && check)";
-    text = replace(text, "left=$(check)\n      [[ -n", `${first}\n      [[ -n`);
-    text = replace(
+    text = replaceAll(text, "left=$(check)\n      [[ -n", `${first}\n      [[ -n`);
+    text = replaceAll(
       text,
       "      lock\n      claim_host\n",
       "      export PHASE=claim\n      lock\n      claim_host\n",
     );
-    text = replace(text, "      apply\n", "      export PHASE=apply\n      apply\n");
-    text = replace(text, "left=$(check)\n      [[ -z", `${last}\n      [[ -z`);
+    text = replaceAll(text, "      apply\n", "      export PHASE=apply\n      apply\n");
+    text = replaceAll(text, "left=$(check)\n      [[ -z", `${last}\n      [[ -z`);
     const file = join(this.directory, `script-${this.known.size}`);
     writeFileSync(
       file,
       `export PHASE=
 # Time passes with each look of a loop, faster than it does.
 sleep() { SECONDS=$((SECONDS + 1)) && command sleep "$@"; }
+export -f sleep # certbot's hook is a process of its own
 command_not_found_handle() { printf 'unknown command %s\\0' "$*" >>"$WORLD/.calls"; return 127; }
 ${this.moved(text).replaceAll(`${this.root}/proc/$1 ]]`, "/proc/$1 ]]") /* one that the run itself has started */}`,
     );

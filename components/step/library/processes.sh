@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# --- processes and what they have read -----------------------------------------------------------------------------
+# Processes, and what they have read.
 
 # read_stat PROCESS: puts into 'fields' what the kernel tells of it, from its state on (proc(5), field 3); nothing when it
 # has ended.
@@ -15,13 +15,6 @@ start_of() {
   local -a fields
   read_stat "$1"
   [[ -z ${fields[19]:-} ]] || echo "${fields[19]}"
-}
-
-# is_halted PROCESS: by SIGSTOP.
-is_halted() {
-  local -a fields
-  read_stat "$1"
-  [[ ${fields[0]:-} != T ]] || echo yes
 }
 
 # now_in_ticks: this moment, 'MILLISECONDS TICKS', by a process that starts now. The time since boot would not do: in a
@@ -57,56 +50,6 @@ older_than() {
       return
     fi
   done
-}
-
-# socket_tables: puts into 'tables' the files in which the kernel lists TCP sockets.
-socket_tables() {
-  tables=(/proc/net/tcp)
-  [[ ! -e /proc/net/tcp6 ]] || tables+=(/proc/net/tcp6) # is not there without IPv6
-}
-
-# listener_inode PORT: of the socket that takes connections there; nothing when the port is free.
-listener_inode() {
-  local pattern
-  local -a tables
-  socket_tables
-  printf -v pattern ':%04X$' "$1"
-  awk -v port="$pattern" '$2 ~ port && $4 == "0A" && !inode { inode = $10 } END { print inode }' "${tables[@]}"
-}
-
-# connections_to PORT: how many a server on that port has open.
-connections_to() {
-  local pattern
-  local -a tables
-  socket_tables
-  printf -v pattern ':%04X$' "$1"
-  awk -v port="$pattern" '$2 ~ port && $4 == "01" { open++ } END { print open + 0 }' "${tables[@]}"
-}
-
-# processes_of UNIT: those in its control group.
-processes_of() {
-  local group root
-  group=$(unit_property "$1" ControlGroup)
-  [[ -n $group ]] || return 0 # it has ended
-  # One hierarchy for everything; or, with version 1 of control groups, systemd's own beside others.
-  for root in /sys/fs/cgroup /sys/fs/cgroup/systemd /sys/fs/cgroup/unified; do
-    if [[ -e $root$group/cgroup.procs ]]; then
-      cat "$root$group/cgroup.procs"
-      return
-    fi
-  done
-  fail "the control group of $1, $group, is not below /sys/fs/cgroup"
-}
-
-# maps_of PROCESS: the files that it holds in memory; nothing when it has ended.
-maps_of() {
-  local maps code=0
-  maps=$(cat "/proc/$1/maps" 2>&1) || code=$?
-  if ((code == 0)); then
-    echo "$maps"
-  elif [[ -e /proc/$1/exe ]]; then # which one that ends loses first
-    fail "$maps"
-  fi
 }
 
 # command_line_of PROCESS: words separated by blanks; nothing when it has ended.

@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# --- servers that somebody made by hand ----------------------------------------------------------------------------
+# MLflow servers that this program does not manage.
 
 # command_of UNIT: the command that it starts, without quotes.
 command_of() {
@@ -8,9 +8,9 @@ command_of() {
   sed -n 's/.* argv\[\]=\(.*\) ; ignore_errors=.*/\1/p' <<<"$command" | tr -d "'\""
 }
 
-# handmade_servers: units that somebody else made and that start an MLflow server. What a link leads to is named once, by
+# unmanaged_servers: units that start an MLflow server and are not ours. What a link leads to is named once, by
 # its own name; a template runs nothing.
-handmade_servers() {
+unmanaged_servers() {
   local file text command name
   local -A seen=()
   for file in /etc/systemd/system/*.service; do

@@ -1,0 +1,100 @@
+# shellcheck shell=bash
+# Instances of the server, named by their port. Each has files of its own (unit, environment, launcher), so that a change
+# leaves the one that serves, and its next start, as they are.
+
+readonly unit_directory=/etc/systemd/system
+readonly boot_directory=$unit_directory/multi-user.target.wants
+readonly template_file=$unit_directory/mlflow@.service # of the version before: one unit for all instances
+
+# environment_of INSTANCE. Workers and job runner: the last size whose memory the host has, unless the settings say
+# otherwise.
+environment_of() {
+  local memory row chosen_workers chosen_jobs
+  memory=$(memory_mb)
+  for row in "${sizes[@]}"; do
+    read -r -a row <<<"$row"
+    ((memory >= row[0])) || break
+    chosen_workers=${row[1]} chosen_jobs=${row[2]}
+  done
+  printf '%s\n' "$managed" "$environment"
+  printf 'MLFLOW_PORT=%s\n' "$1"
+  printf 'MLFLOW_WORKERS=%s\n' "${workers/#auto/$chosen_workers}"
+  printf 'MLFLOW_SERVER_ENABLE_JOB_EXECUTION=%s\n' "${jobs/#auto/$chosen_jobs}"
+}
+
+# with_files_of INSTANCE check_file|write_file [VARIABLES]: with these variables on top.
+with_files_of() {
+  local text
+  text=$(environment_of "$1")
+  "$2" "$unit_directory/mlflow@$1.service" root:root 0644 "$unit"
+  "$2" "$state_directory/mlflow-$1.py" root:root 0644 "$launcher"
+  "$2" "$state_directory/mlflow-$1.env" "root:$account" 0640 "$text${3:+$'\n'$3}"
+}
+
+# spare_of INSTANCE: the other one of the two ports.
+spare_of() { if [[ $1 == "$port" ]]; then echo $((port + 1)); else echo "$port"; fi; }
+
+# upstream_to INSTANCE. The other one is named too: a worker of nginx from before a reload may read a request until the
+# instance that it knows is gone, and then finds the one that has followed.
+upstream_to() {
+  local spare
+  spare=$(spare_of "$1")
+  printf '%s\n' "$managed" "server 127.0.0.1:$1 max_fails=0;" "server 127.0.0.1:$spare max_fails=0 backup;"
+}
+
+running_instances() {
+  systemctl list-units --plain --no-legend 'mlflow@*.service' | sed -n 's/^mlflow@\([0-9]*\)\.service .*/\1/p'
+}
+enabled_instances() { find "$boot_directory" -name 'mlflow@*.service' | sed -n 's/.*@\([0-9]*\)\.service$/\1/p'; }
+
+# is_ours FILE: whether it is there, and this program wrote it.
+is_ours() {
+  local first
+  [[ -e $1 ]] || return 0
+  first=$(head -n 1 "$1")
+  [[ $first != "$managed" ]] || echo yes
+}
+
+# Those of ours that run, start at boot or have left files. A unit of that name that somebody else made is not ours.
+our_instances() {
+  local running enabled all file files='' instance ours
+  running=$(running_instances)
+  enabled=$(enabled_instances)
+  for file in "$unit_directory"/mlflow@*.service "$state_directory"/mlflow-*.{env,py}; do
+    [[ ! $file =~ [@-]([0-9]+)\.(service|env|py)$ ]] || files+=${BASH_REMATCH[1]}$'\n'
+  done
+  all=$(sort -u <<<"$running"$'\n'"$enabled"$'\n'"$files")
+  for instance in $all; do
+    file=$unit_directory/mlflow@$instance.service
+    [[ -e $file ]] || file=$template_file
+    ours=$(is_ours "$file")
+    [[ -z $ours && -e $file && ! -e $state_directory/mlflow-$instance.env ]] || echo "$instance"
+  done
+}
+
+# other_instances INSTANCE: ours beside this one.
+other_instances() {
+  local ours
+  ours=$(our_instances)
+  sed "/^$1\$/d; /^\$/d" <<<"$ours"
+}
+
+# The one that nginx sends to, as the file says; where that one does not run and another does, the other, first one that
+# starts at boot. Nothing on a bare host.
+serving_instance() {
+  local running text written instance
+  running=$(running_instances)
+  text=$(content_of "$upstream_file")
+  written=$(sed -n '/backup/d; s/^server 127\.0\.0\.1:\([0-9]*\).*;$/\1/p' <<<"$text")
+  if [[ -z $running || " ${running//$'\n'/ } " == *" ${written:-none} "* ]]; then
+    echo "$written"
+    return
+  fi
+  for instance in $running; do
+    if [[ -L $boot_directory/mlflow@$instance.service ]]; then
+      echo "$instance"
+      return
+    fi
+  done
+  echo "${running%%$'\n'*}"
+}

@@ -1,0 +1,38 @@
+# shellcheck shell=bash
+# The database's schema, and whether there is a way from it to the release's.
+
+# read_schema: $schema is the newest migration in the database, nothing in a new one; $refusal is why there is no answer.
+read_schema() {
+  local psql code=0
+  refusal=''
+  psql=$(client psql)
+  schema=$(
+    PGPASSFILE=$password_file "$psql" --no-psqlrc --no-password --quiet --tuples-only --no-align --set ON_ERROR_STOP=1 \
+      "postgresql://$role@127.0.0.1:$database_port/$database" 2>&1 <<'SQL'
+select to_regclass('public.alembic_version') is not null as present \gset
+\if :present
+select version_num from alembic_version;
+\endif
+SQL
+  ) || code=$?
+  ((code == 0)) || refusal=${schema:-psql exited $code}
+}
+
+check_schema() {
+  local schema refusal known
+  read_schema
+  known=$(content_of "$release/schema")
+  if [[ -n $refusal ]]; then
+    problem "the service's database does not answer: ${refusal//$'\n'/ }"
+  elif [[ $schema != "$known" ]]; then
+    problem "the database's schema is not that of MLflow $version"
+  fi
+  [[ ! -e $copy_password_file ]] || problem "a rehearsal of a migration was interrupted; its copy of the database is still there"
+}
+
+require_upgrade_path() {
+  local known=("$release"/lib/python3*/site-packages/mlflow/store/db_migrations/versions/"$1"_*.py) found_dumps
+  [[ ! -e ${known[0]} ]] || return 0
+  found_dumps=$(newest_last "$dumps" -name '*.dump')
+  fail "the database was migrated by a newer MLflow than $version, and there is no migration back. Nothing was changed. Set mlflow.version to the newer one again, or restore a dump from before its migration and lose what was written since (README, 'Upgrades'). Dumps on the host: ${found_dumps//$'\n'/ }"
+}

@@ -1,0 +1,46 @@
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+
+/** The parts of the bash library, each a file in `library/`, with the parts that its functions call. */
+const needs = {
+  core: [],
+  files: [],
+  main: [],
+  commands: [],
+  privileges: [],
+  systemd: [],
+  accounts: ["commands"],
+  deletion: [],
+  resources: ["privileges"],
+  processes: [],
+  sockets: [],
+  postgres: ["commands", "privileges"],
+  scratch: ["commands", "postgres"],
+  dumps: ["postgres", "resources"],
+  nginx: ["systemd", "processes"],
+  reload: ["commands", "systemd", "sockets", "nginx"],
+  certificates: [],
+  unmanaged: ["privileges", "systemd"],
+} as const satisfies Record<string, readonly string[]>;
+
+export type Part = keyof typeof needs;
+
+/** All parts, in the order in which they stand in a script. */
+export const parts = Object.keys(needs) as readonly Part[];
+
+/** Every part calls these, so that nobody names them. */
+const everywhere: readonly Part[] = ["core", "files"];
+
+/** The text of these parts and of all that they need, each once. */
+export function library(uses: readonly Part[]): string {
+  const sent = new Set<Part>();
+  const add = (part: Part) => {
+    sent.add(part);
+    needs[part].forEach(add);
+  };
+  [...everywhere, ...uses].forEach(add);
+  return parts
+    .filter((part) => sent.has(part))
+    .map((part) => readFileSync(join(__dirname, "library", `${part}.sh`), "utf8").trimEnd())
+    .join("\n\n");
+}

@@ -1,0 +1,29 @@
+# shellcheck shell=bash
+# Memory and disk of the host.
+
+# Memory of the host in MB.
+memory_mb() {
+  local kilobytes
+  kilobytes=$(sed -n 's/^MemTotal: *\([0-9]*\) kB$/\1/p' /proc/meminfo)
+  echo $((kilobytes / 1024))
+}
+
+# check_room DIRECTORY MEGABYTES: names a lack of free disk where the directory is or will be.
+check_room() {
+  local kilobytes
+  kilobytes=$(free_kilobytes "$1")
+  ((kilobytes / 1024 >= $2)) || problem "$1 has $((kilobytes / 1024)) MB free, the server needs $2 MB; make room or take a larger disk"
+}
+
+# free_kilobytes DIRECTORY: on the file system where it is or will be. Only root may look everywhere: who may not enter a
+# directory would take it for one that is not there, and measure another disk.
+free_kilobytes() {
+  local table
+  # shellcheck disable=SC2016 # for the other shell
+  table=$(as_root sh -c 'existing=$1
+    until [ -d "$existing" ]; do existing=$(dirname "$existing"); done
+    df --output=avail -k "$existing"' sh "$1")
+  table=${table##*$'\n'}
+  [[ $table =~ ^\ *[0-9]+$ ]] || fail "df did not say how much is free in $1, but: $table"
+  echo "$((table))"
+}
