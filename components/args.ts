@@ -81,7 +81,7 @@ export interface MlflowServerArgs {
   readonly users?: readonly string[];
   readonly mlflow?: {
     /**
-     * Version of MLflow, one of those with a lock in `components/runtime/locks`.
+     * Version of MLflow, one of those with a lock in `components/tracking/runtime/locks`.
      *
      * Value: one of 2.22.2, 3.16.1, 3.17.2.
      *

@@ -1,13 +1,13 @@
 import * as pulumi from "@pulumi/pulumi";
 import type { MlflowServerArgs } from "./args";
-import { origin } from "./proxy/render";
-import { findRelease } from "./runtime/release";
+import { origin } from "./entrance/proxy/render";
 import { keepData } from "./server/data";
 import { endpointOf } from "./server/endpoint";
 import { openEntrance } from "./server/entrance";
 import { connectionTo, prepareHost } from "./server/host";
 import { settle } from "./server/settings";
 import { serveTracking } from "./server/tracking";
+import { findRelease } from "./tracking/runtime/release";
 
 /** System user that the service runs as. */
 const account = "mlflow";

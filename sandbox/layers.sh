@@ -94,14 +94,14 @@ forget_identity() {
 # Prints what a kind of layer is made of, for its digest. What makes 'bare' is in these files; the others also hold what
 # the program is made of.
 ingredients_of() (
-  files=() program=(index.ts Pulumi.yaml package-lock.json config components/args.ts components/mlflowServer.ts components/schema components/server sandbox/withoutEngine.ts)
+  files=() program=(index.ts Pulumi.yaml package-lock.json config components/args.ts components/mlflowServer.ts components/schema components/server sandbox/engineless.ts)
   case $1 in
     bare)
       cat "$cache_dir/$suite/.id" "${BASH_SOURCE[0]}" "${SSL_CERT_FILE:-/etc/ssl/certs/ca-certificates.crt}"
       [[ ! -e $cache_authority ]] || cat "$cache_authority"
       return
       ;;
-    packaged) program+=(components/step components/packages components/runtime) ;;
+    packaged) program+=(components/step components/host/packages components/tracking/runtime) ;;
     served) program+=(components) ;;
   esac
   printf '%s\n' "$mlflow_version"
@@ -237,7 +237,7 @@ run_program() {
   local action=$1 state=$2 config=$3 log=$dir/program.log
   shift 3
   "$project_root/scripts/npmInstall.sh" >&2
-  "$project_root/scripts/start.cjs" sandbox/withoutEngine.ts "$action" --guest "$dir" --state "$state" \
+  "$project_root/scripts/start.cjs" sandbox/engineless.ts "$action" --guest "$dir" --state "$state" \
     --config "$config" "$@" >"$log" 2>&1 </dev/null || {
     tail -n 30 "$log" >&2
     die "the program could not be applied to '$name': see the lines above and $log"

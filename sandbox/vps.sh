@@ -613,8 +613,8 @@ parse_options() {
         ;;
       --mlflow)
         mlflow_version=${2-}
-        [[ -e $project_root/components/runtime/locks/$mlflow_version.txt ]] ||
-          die "--mlflow '$mlflow_version': there is no lock of it in components/runtime/locks"
+        [[ -e $project_root/components/tracking/runtime/locks/$mlflow_version.txt ]] ||
+          die "--mlflow '$mlflow_version': there is no lock of it in components/tracking/runtime/locks"
         shift 2
         ;;
       --config)

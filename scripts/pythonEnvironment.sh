@@ -14,7 +14,7 @@ fi
 rm -rf "$directory"
 python3 -m venv "$directory"
 if [[ $installer == uv ]]; then
-  "$directory/bin/python" -m pip install --quiet --require-hashes --requirement components/runtime/locks/uv.txt
+  "$directory/bin/python" -m pip install --quiet --require-hashes --requirement components/tracking/runtime/locks/uv.txt
   UV_SYSTEM_CERTS=true "$directory/bin/uv" pip install --quiet --python "$directory/bin/python" \
     --require-hashes --only-binary :all: --requirement "$lock"
 else

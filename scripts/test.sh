@@ -8,5 +8,5 @@ echo "types" && tsc
 echo "lint" && biome check .
 # Those of the components are parts, and a unit test checks what they make up; so are the stubs of the tests.
 echo "shellcheck" &&
-  git ls-files -z --cached --others --exclude-standard '*.sh' .ci/run ':!components' ':!test/unit/failures/stubs' | xargs -0 scripts/shellcheck.sh
+  git ls-files -z --cached --others --exclude-standard '*.sh' .ci/run mlflow-vps ':!components' ':!test/unit/failures/stubs' | xargs -0 scripts/shellcheck.sh
 vitest run --project unit

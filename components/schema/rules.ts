@@ -1,7 +1,7 @@
 /** Rules across settings: each is asked when all the settings that it looks at are sound. */
 import { isIP } from "node:net";
 import { utils } from "ssh2";
-import { certificateProblems } from "../certificate/provided";
+import { certificateProblems } from "../entrance/certificate/provided";
 import { httpPort, proxyPort, tlsMode } from "./derived";
 import type { Problem } from "./problem";
 import { type Key, schema, type Values } from "./schema";

@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { supportedVersions } from "../runtime/release";
+import { supportedVersions } from "../tracking/runtime/release";
 import {
   address,
   databaseName,
@@ -118,7 +118,7 @@ export const schema = {
   "mlflow.version": {
     type: oneOf(supportedVersions()),
     default: "3.17.2",
-    meaning: "Version of MLflow, one of those with a lock in `components/runtime/locks`.",
+    meaning: "Version of MLflow, one of those with a lock in `components/tracking/runtime/locks`.",
     change:
       "Is installed beside the old one; the migration of the database is rehearsed on a copy, then done after a dump. An older one whose schema is older is refused. No request is dropped.",
   },

@@ -1,7 +1,7 @@
 import type * as pulumi from "@pulumi/pulumi";
-import { Adoption } from "../adoption/adoption";
-import { Database } from "../database/database";
-import type { Release } from "../runtime/release";
+import { Adoption } from "../data/adoption/adoption";
+import { Database } from "../data/database/database";
+import type { Release } from "../tracking/runtime/release";
 import { type PartArgs, password } from "./part";
 
 export interface DataPartArgs extends PartArgs {

@@ -1,5 +1,5 @@
 import type * as pulumi from "@pulumi/pulumi";
-import { hostHeaders, origin } from "../proxy/render";
+import { hostHeaders, origin } from "../entrance/proxy/render";
 import { httpPort, proxyPort, tlsMode } from "../schema/derived";
 import type { Settings } from "./settings";
 

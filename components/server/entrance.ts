@@ -1,12 +1,12 @@
 import * as pulumi from "@pulumi/pulumi";
-import { Acme, challengeDirectory } from "../acme/acme";
-import { Authority } from "../certificate/authority";
-import { Certificate, certificateFile } from "../certificate/certificate";
-import { ownAuthority } from "../certificate/provided";
-import { Firewall } from "../firewall/firewall";
-import { ReverseProxy } from "../proxy/reverseProxy";
+import { Acme, challengeDirectory } from "../entrance/acme/acme";
+import { Authority } from "../entrance/certificate/authority";
+import { Certificate, certificateFile } from "../entrance/certificate/certificate";
+import { ownAuthority } from "../entrance/certificate/provided";
+import { ReverseProxy } from "../entrance/proxy/reverseProxy";
+import { Firewall } from "../host/firewall/firewall";
 import { schema } from "../schema/schema";
-import { type Service, upstreamFile } from "../service/service";
+import { type Service, upstreamFile } from "../tracking/service/service";
 import type { Endpoint } from "./endpoint";
 import { type PartArgs, password } from "./part";
 

@@ -1,10 +1,10 @@
 import * as pulumi from "@pulumi/pulumi";
-import { Packages } from "../packages/packages";
-import { Preflight } from "../preflight/preflight";
-import type { Release } from "../runtime/release";
-import { Runtime } from "../runtime/runtime";
+import { Packages } from "../host/packages/packages";
+import { Preflight } from "../host/preflight/preflight";
+import { Updates } from "../host/updates/updates";
 import type { Connection } from "../step/ssh";
-import { Updates } from "../updates/updates";
+import type { Release } from "../tracking/runtime/release";
+import { Runtime } from "../tracking/runtime/runtime";
 import type { Endpoint } from "./endpoint";
 import type { PartArgs } from "./part";
 import type { Settings } from "./settings";

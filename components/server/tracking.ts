@@ -1,7 +1,7 @@
 import type * as pulumi from "@pulumi/pulumi";
-import type { Release } from "../runtime/release";
-import type { Runtime } from "../runtime/runtime";
-import { Service, type ServiceArgs } from "../service/service";
+import type { Release } from "../tracking/runtime/release";
+import type { Runtime } from "../tracking/runtime/runtime";
+import { Service, type ServiceArgs } from "../tracking/service/service";
 import { type Endpoint, namesInRequests } from "./endpoint";
 import { type PartArgs, password } from "./part";
 

@@ -16,7 +16,7 @@ interface ProbeState extends ProbeInputs {
  *
  * @throws with all lines of the check at once, when there are any and the probe demands that there are none
  */
-export async function demandNothing(probe: ProbeInputs): Promise<void> {
+export async function assertNoProblems(probe: ProbeInputs): Promise<void> {
   if (!probe.demand) {
     await observe({ ...probe, script: "exit\n" });
     return;
@@ -32,7 +32,7 @@ export async function demandNothing(probe: ProbeInputs): Promise<void> {
 
 export const provider: pulumi.dynamic.ResourceProvider<ProbeInputs, ProbeState> = {
   async create(inputs) {
-    await demandNothing(inputs);
+    await assertNoProblems(inputs);
     return { id: "probe", outs: { ...inputs, providerVersion, drift: [], generation: 1 } };
   },
   async read(id, state) {
@@ -51,7 +51,7 @@ export const provider: pulumi.dynamic.ResourceProvider<ProbeInputs, ProbeState> 
     return { changes };
   },
   async update(_id, old, next) {
-    await demandNothing(next);
+    await assertNoProblems(next);
     const again = old.drift.length > 0 || old.script !== next.script;
     return {
       outs: { ...next, providerVersion, drift: [], generation: old.generation + (again ? 1 : 0) },

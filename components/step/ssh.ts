@@ -136,12 +136,12 @@ export async function executeShared(
     logins[key] = login;
     client.then((opened) => opened.on("close", forget), forget);
   }
-  clearTimeout(login.closing);
   for (;;) {
     while (login.commands >= login.limit) {
       await new Promise<void>((free) => waiting.push(free));
     }
     login.commands += 1;
+    clearTimeout(login.closing);
     try {
       return await executeOn(await client, connection, command, stdin, seconds, onOutput);
     } catch (error) {

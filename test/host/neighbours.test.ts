@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { passwordLine } from "../../components/database/database";
+import { passwordLine } from "../../components/data/database/database";
 import { parts } from "../../components/step/library";
 import { type Action, quote, renderScript } from "../../components/step/script";
 import { bodyOf } from "../unit/stepScripts";

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { renderSite } from "../../components/proxy/render";
+import { renderSite } from "../../components/entrance/proxy/render";
 import { drainFile } from "../../components/step/script";
 
 const site = {

@@ -14,7 +14,7 @@ import {
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
-import { renderHook } from "../../components/acme/acme";
+import { renderHook } from "../../components/entrance/acme/acme";
 import { managed, type Values } from "../../components/step/script";
 import type { Ended } from "./bash";
 import { runFunctions } from "./stepFunctions";

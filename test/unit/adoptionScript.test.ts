@@ -9,7 +9,7 @@ import { bash, directory, render, run } from "./hostScript";
 import { bodyOf } from "./stepScripts";
 
 const body = bodyOf("adoption");
-const siteReader = join(__dirname, "../../components/adoption/sites.py");
+const siteReader = join(__dirname, "../../components/data/adoption/sites.py");
 
 const values = (): Values => ({
   privileged: false,

@@ -3,7 +3,6 @@ import { Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from "vitest";
-import { supportedVersions } from "../../components/runtime/release";
 import { check } from "../../components/schema/check";
 import { httpPort, proxyPort, tlsMode } from "../../components/schema/derived";
 import { flatten } from "../../components/schema/flat";
@@ -18,6 +17,7 @@ import {
 import { connectionTo } from "../../components/server/host";
 import { settle } from "../../components/server/settings";
 import type { Connection } from "../../components/step/ssh";
+import { supportedVersions } from "../../components/tracking/runtime/release";
 import { parseConfig } from "../../config/stackConfig";
 import { makeCertificate } from "../certificate";
 import { ecdsaHostKey, encryptedLoginKey, hostKey, loginKey, otherHostKey, passphrase, pinned } from "./keys";

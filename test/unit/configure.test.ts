@@ -1,17 +1,12 @@
-import { linkSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { linkSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import type { AddressInfo } from "node:net";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Server, utils } from "ssh2";
-import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import {
-  configure,
-  type Dialog,
-  fingerprint,
-  isTrusted,
-  parseTarget,
-  StackConfig,
-} from "../../scripts/configure";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { fingerprint, isTrusted } from "../../cli/configure/hostKey";
+import { parseTarget } from "../../cli/configure/settings";
+import { StackFile } from "../../cli/configure/stackFile";
+import { type Conversation, Shell } from "./commandLine";
 import { encryptedLoginKey, hostKey, otherHostKey, passphrase } from "./keys";
 
 describe("user@host", () => {
@@ -93,8 +88,8 @@ config:
     secure: v1:${"x".repeat(120)}
   other:key: true
 `;
-  const edit = (before: string, change: (stack: StackConfig) => void) => {
-    const stack = new StackConfig(before, "mlflow-vps");
+  const edit = (before: string, change: (stack: StackFile) => void) => {
+    const stack = new StackFile(before, "mlflow-vps");
     change(stack);
     return stack.toString();
   };
@@ -152,7 +147,7 @@ config:
     ["- a\n", /the file is not a mapping/],
     ["config: x\n", /config is not a mapping/],
   ])("is refused as %j", (before, problem) => {
-    expect(() => new StackConfig(before, "mlflow-vps")).toThrow(problem);
+    expect(() => new StackFile(before, "mlflow-vps")).toThrow(problem);
   });
 });
 
@@ -192,58 +187,61 @@ class FakeHost {
   }
 }
 
-/** Nobody is there. */
-const unattended: Dialog = {
-  interactive: false,
-  ask: (question) => Promise.reject(new Error(`asked '${question}'`)),
-  say: () => undefined,
-};
-
-/** Somebody who answers these questions, in this order, and is asked no others. */
-function answering(...answers: [question: string, answer: string][]): Dialog & { readonly said: string[] } {
-  const said: string[] = [];
-  return {
-    interactive: true,
-    said,
-    say: (text) => said.push(text),
-    ask: async (question) => {
-      const [expected, answer] = answers.shift() ?? ["no question", ""];
-      expect(question).toContain(expected);
-      return answer;
-    },
-  };
-}
-
-describe("npm run configure", () => {
-  const home = mkdtempSync(join(tmpdir(), "configure-"));
-  const directory = join(home, "project");
-  const file = join(directory, "Pulumi.prod.yaml");
+describe("configure", () => {
+  let shell: Shell;
+  let home: string;
+  let directory: string;
+  let file: string;
   const written = () => readFileSync(file, "utf8");
   const [oldKey, newKey] = [hostKey, otherHostKey];
   const host = new FakeHost();
   const flags = () => ["deploy@127.0.0.1", "--port", String(host.port), "--directory", directory];
+  /** Nobody is there: what it prints, or its error. */
+  const configure = async (args: readonly string[]) => {
+    const { code, stdout, stderr } = await shell.run("configure", ...args);
+    if (code !== 0) {
+      expect({ code, stdout }).toEqual({ code: 1, stdout: "" });
+      throw new Error(stderr.trim());
+    }
+    return stdout;
+  };
+  /** Somebody answers at a terminal, and is asked nothing else: then it would not come to its end. */
+  const answering = async (
+    args: readonly string[],
+    ...steps: (readonly [string, string])[]
+  ): Promise<Conversation> => {
+    const conversation = await shell.converse(["configure", ...args], ...steps);
+    expect(conversation.unasked).toEqual([]);
+    return conversation;
+  };
+  const enter = "\r";
+  /** In place of what was answered before. */
+  const instead = "\x15";
 
   beforeEach(async () => {
-    vi.stubEnv("HOME", home);
-    vi.stubEnv("MLFLOW_VPS_KEY_PASSPHRASE", undefined);
-    mkdirSync(directory, { recursive: true });
+    shell = new Shell();
+    home = shell.directory;
+    directory = join(home, "project");
+    file = join(directory, "Pulumi.prod.yaml");
+    mkdirSync(directory);
     mkdirSync(join(home, ".ssh"));
     writeFileSync(join(home, ".ssh/id_ecdsa"), utils.generateKeyPairSync("ecdsa", { bits: 256 }).private);
     host.exitCode = 0;
     host.commands.length = 0;
     await host.present(oldKey);
   });
-  afterEach(async () => {
-    await host.stop();
-    vi.unstubAllEnvs();
-    rmSync(home, { recursive: true });
-  });
+  afterEach(() => host.stop());
 
   it("writes what it was told, unattended", async () => {
-    const output = await configure(
-      [...flags(), "--fingerprint", host.fingerprint, "--domain", "ml.example.com", "--users", "ada,grace"],
-      unattended,
-    );
+    const output = await configure([
+      ...flags(),
+      "--fingerprint",
+      host.fingerprint,
+      "--domain",
+      "ml.example.com",
+      "--users",
+      "ada,grace",
+    ]);
     expect(written()).toBe(`config:
   mlflow-vps:host:
     address: 127.0.0.1
@@ -263,27 +261,34 @@ describe("npm run configure", () => {
   });
 
   it("changes nothing the second time, and says so", async () => {
-    await configure([...flags(), "--yes"], unattended);
+    await configure([...flags(), "--yes"]);
     writeFileSync(file, written().replace(/$/, "\n#   as it was\n\n\n"));
     const before = written();
-    expect(await configure([...flags(), "--users", "mlflow"], unattended)).toContain("nothing was changed");
-    expect(await configure(["--directory", directory], unattended)).toContain("nothing was changed");
+    expect(await configure([...flags(), "--users", "mlflow"])).toContain("nothing was changed");
+    expect(await configure(["--directory", directory])).toContain("nothing was changed");
     expect(written()).toBe(before);
   });
 
+  it("removes the domain with --domain -", async () => {
+    await configure([...flags(), "--yes", "--domain", "ml.example.com"]);
+    expect(await configure(["--directory", directory, "--domain", "-"])).toContain("domain: (removed)");
+    expect(written()).not.toContain("domain");
+  });
+
   it("asks for what is missing, and again after a wrong answer", async () => {
-    const dialog = answering(
-      ["user@host", "Ada@127.0.0.1"],
-      ["user@host", "127.0.0.1"],
-      ["Login name", ""],
-      ["Is it the same?", "perhaps"],
-      ["Is it the same?", `256 ${host.fingerprint} root@host (ED25519)`],
-      ["Domain", ""],
-      ["Users", "ada, grace"],
+    const { shown, code } = await answering(
+      ["--port", String(host.port), "--directory", directory],
+      ["user@host", `Ada@127.0.0.1${enter}`],
+      ["must be", `${instead}127.0.0.1${enter}`],
+      ["Login name", enter],
+      ["Is it the same?", `perhaps${enter}`],
+      ["'yes' or 'no', please.", `${instead}256 ${host.fingerprint} root@host (ED25519)${enter}`],
+      ["Domain", enter],
+      ["Users", `ada, grace${enter}`],
     );
-    await configure(["--port", String(host.port), "--directory", directory], dialog);
-    expect(dialog.said.join("\n")).toContain(host.fingerprint);
-    expect(dialog.said.join("\n")).toContain("ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub");
+    expect(code).toBe(0);
+    expect(shown).toContain(host.fingerprint);
+    expect(shown).toContain("ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub");
     expect(written()).toMatch(/host:\n {4}address: 127\.0\.0\.1\n {4}user: root\n/);
     expect(written()).toMatch(/users:\n {4}- ada\n {4}- grace\n/);
     expect(written()).not.toMatch(/domain/);
@@ -293,40 +298,56 @@ describe("npm run configure", () => {
   it.each(["no", ecdsaFingerprint])(
     "writes nothing when the answer about the host key is '%s'",
     async (text) => {
-      await expect(configure(flags(), answering(["Is it the same?", text]))).rejects.toThrow("not confirmed");
+      const { shown, code } = await answering(flags(), ["Is it the same?", text + enter]);
+      expect(shown).toContain("not confirmed");
+      expect(code).toBe(1);
       expect(readdirSync(directory)).toEqual([]);
       expect(host.commands).toEqual([]);
     },
   );
 
+  it.each([
+    ["Ctrl-C", "\x03"],
+    ["Ctrl-D", "\x04"],
+  ])("writes nothing when it is cancelled by %s, and says so", async (_, key) => {
+    const { shown, code } = await answering(flags(), ["Is it the same?", key]);
+    expect(shown).toContain("cancelled, nothing was changed");
+    expect(code).toBe(130);
+    expect(readdirSync(directory)).toEqual([]);
+  });
+
+  it("asks nothing with --yes, at a terminal too", async () => {
+    expect((await answering([...flags(), "--yes"])).code).toBe(0);
+    expect(written()).toContain("address: 127.0.0.1");
+  });
+
   it("does not take another host key than the pinned one by itself", async () => {
-    await configure([...flags(), "--yes"], unattended);
+    await configure([...flags(), "--yes"]);
     const [before, old] = [written(), host.fingerprint];
     await host.present(newKey);
 
     for (const extra of [[], ["--yes"]]) {
-      const refused = configure([...flags(), ...extra], unattended);
+      const refused = configure([...flags(), ...extra]);
       await expect(refused).rejects.toThrow(old);
       await expect(refused).rejects.toThrow(host.fingerprint);
       await expect(refused).rejects.toThrow("--accept-new-host-key");
     }
-    await expect(configure([...flags(), "--fingerprint", old], unattended)).rejects.toThrow(
-      "--fingerprint is",
-    );
-    const dialog = answering(["Is it the same?", "no"]);
-    await expect(configure(flags(), dialog)).rejects.toThrow("not confirmed");
-    expect(dialog.said.join("\n")).toContain(`old  ${old}`);
+    await expect(configure([...flags(), "--fingerprint", old])).rejects.toThrow("--fingerprint is");
+    const { shown, code } = await answering(flags(), ["Is it the same?", `no${enter}`]);
+    expect(shown).toContain(`old  ${old}`);
+    expect(shown).toContain("not confirmed");
+    expect(code).toBe(1);
     expect(written()).toBe(before);
 
-    await configure([...flags(), "--accept-new-host-key"], unattended);
+    await configure([...flags(), "--accept-new-host-key"]);
     expect(written()).toBe(before.replace(oldKey.public.trim(), newKey.public.trim()));
   });
 
   it("replaces the file as a whole", async () => {
-    await configure([...flags(), "--yes"], unattended);
+    await configure([...flags(), "--yes"]);
     const before = written();
     linkSync(file, join(home, "old"));
-    await configure([...flags(), "--users", "ada"], unattended);
+    await configure([...flags(), "--users", "ada"]);
     expect(written()).not.toBe(before);
     expect(readFileSync(join(home, "old"), "utf8")).toBe(before);
   });
@@ -334,19 +355,19 @@ describe("npm run configure", () => {
   it("compares with the key in host.hostKeyFile too, and replaces that key", async () => {
     writeFileSync(join(home, "host_key.pub"), `${oldKey.public.trim()} root@host\n`);
     writeFileSync(file, `config:\n  mlflow-vps:host.hostKeyFile: ${home}/host_key.pub\n`);
-    await configure(flags(), unattended);
+    await configure(flags());
     expect(written()).not.toContain("host.hostKey:");
 
     await host.present(newKey);
-    await expect(configure(flags(), unattended)).rejects.toThrow("--accept-new-host-key");
-    await configure([...flags(), "--accept-new-host-key"], unattended);
+    await expect(configure(flags())).rejects.toThrow("--accept-new-host-key");
+    await configure([...flags(), "--accept-new-host-key"]);
     expect(written()).toContain(`    hostKey: ${newKey.public.trim()}\n`);
     expect(written()).not.toContain("hostKeyFile");
   });
 
   it("says how to let the user become root", async () => {
     host.exitCode = 1;
-    await expect(configure([...flags(), "--yes"], unattended)).rejects.toThrow(
+    await expect(configure([...flags(), "--yes"])).rejects.toThrow(
       "as root on the host: echo 'deploy ALL=(ALL) NOPASSWD:ALL' >/etc/sudoers.d/deploy",
     );
     expect(readdirSync(directory)).toEqual([]);
@@ -354,13 +375,19 @@ describe("npm run configure", () => {
 
   it("uses the passphrase of the private key, but leaves storing it to the Pulumi CLI", async () => {
     writeFileSync(join(home, ".ssh/id_ed25519"), encryptedLoginKey.private);
-    await expect(configure([...flags(), "--yes"], unattended)).rejects.toThrow("MLFLOW_VPS_KEY_PASSPHRASE");
+    await expect(configure([...flags(), "--yes"])).rejects.toThrow("MLFLOW_VPS_KEY_PASSPHRASE");
 
-    const dialog = answering(["Passphrase", "wrong"], ["Passphrase", passphrase], ["same", "no"]);
-    await expect(configure(flags(), dialog)).rejects.toThrow("not confirmed");
+    const { shown } = await answering(
+      flags(),
+      ["Passphrase", `wrong${enter}`],
+      ["not its passphrase", `${instead}${passphrase}${enter}`],
+      ["same", `no${enter}`],
+    );
+    expect(shown).toContain("not confirmed");
+    expect(shown).not.toContain(passphrase);
 
-    vi.stubEnv("MLFLOW_VPS_KEY_PASSPHRASE", passphrase);
-    const output = await configure([...flags(), "--yes"], unattended);
+    shell.env.MLFLOW_VPS_KEY_PASSPHRASE = passphrase;
+    const output = await configure([...flags(), "--yes"]);
     expect(output).toContain("pulumi config set --secret host.privateKeyPassphrase --stack prod");
     expect(written()).not.toContain(passphrase);
     expect(written()).not.toContain("privateKeyFile");
@@ -369,24 +396,24 @@ describe("npm run configure", () => {
   it.each([
     [[], "user@host"],
     [["127.0.0.1"], "user@127.0.0.1"],
-    [["deploy@127.0.0.1", "--key", "/nowhere/key"], "/nowhere/key: can not be read"],
-    [["deploy@127.0.0.1", "--key", `${home}/.ssh`], "can not be read"],
+    [["deploy@127.0.0.1", "--key", "/nowhere/key"], "/nowhere/key: cannot be read"],
+    [["deploy@127.0.0.1", "--key", "/"], "cannot be read"],
     [["deploy@127.0.0.1", "--port", "0"], "--port: must be a whole number from 1 to 65535 (got 0)"],
     [["deploy@127.0.0.1", "--users", "ada,Bob"], '(got ["ada","Bob"])'],
     [["deploy@127.0.0.1", "--domain", "a b"], '--domain: must be a host name (got "a b")'],
     [["deploy@127.0.0.1", "--fingerprint", "MD5:aa:bb"], "--fingerprint: "],
     [["deploy@127.0.0.1", "--stack", "../x"], "--stack: "],
-    [["deploy@127.0.0.1", "prod"], "one user@host"],
+    [["deploy@127.0.0.1", "prod"], "Expected 1 argument but got 2"],
     [["deploy@127.0.0.1", "--force"], "--force"],
   ])("says in one line what is missing or wrong, unattended: %j", async (args, problem) => {
-    const refused = configure([...args, "--directory", directory], unattended);
+    const refused = configure([...args, "--directory", directory]);
     await expect(refused).rejects.toThrow(problem);
     await expect(refused).rejects.toThrow(/^[^\n]+$/);
   });
 
   it("names --fingerprint and --key when they are missing, unattended", async () => {
-    await expect(configure(flags(), unattended)).rejects.toThrow("--fingerprint");
+    await expect(configure(flags())).rejects.toThrow("--fingerprint");
     rmSync(join(home, ".ssh/id_ecdsa"));
-    await expect(configure(flags(), unattended)).rejects.toThrow("--key FILE");
+    await expect(configure(flags())).rejects.toThrow("--key FILE");
   });
 });

@@ -31,14 +31,14 @@ describe("two servers from the package", () => {
     expect(run.find(probeType, "trial-preflight-probe").inputs.connection).toMatchObject({
       hostKey: pinned(otherHostKey.public),
     });
-    const { team, trial } = run.outputs.passwords?.value as Record<string, Record<string, string>>;
+    const { team, trial } = (run.outputs.passwords?.value ?? {}) as Record<string, Record<string, string>>;
     expect(Object.keys(team ?? {})).toEqual(["ada", "grace"]);
     expect(team?.ada).not.toBe(trial?.ada);
     expect(run.outputs.trackingUris).toEqual({
       value: { team: "https://192.0.2.10", trial: "https://192.0.2.11" },
       secret: false,
     });
-    const { team: one, trial: other } = run.outputs.caCertificates?.value as Record<string, string>;
+    const { team: one, trial: other } = (run.outputs.caCertificates?.value ?? {}) as Record<string, string>;
     expect(one).not.toBe(other);
   });
 

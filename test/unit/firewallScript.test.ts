@@ -2,7 +2,7 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "nod
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import { firewallStep } from "../../components/firewall/firewall";
+import { firewallStep } from "../../components/host/firewall/firewall";
 import type { Values } from "../../components/step/script";
 import { runFunctions } from "./stepFunctions";
 

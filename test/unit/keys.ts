@@ -29,3 +29,12 @@ export const encryptedLoginKey = sound(
 
 /** The line without the comment, as it is pinned. */
 export const pinned = (publicKey: string) => publicKey.trim().split(/\s+/).slice(0, 2).join(" ");
+
+/** How to log in to a host that nobody asks. */
+export const nowhere = {
+  host: "127.0.0.1",
+  port: 1,
+  user: "deploy",
+  privateKey: loginKey.private,
+  hostKey: pinned(hostKey.public),
+};

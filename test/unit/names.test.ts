@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
-import { renderHook } from "../../components/acme/acme";
-import { certificateFile } from "../../components/certificate/certificate";
+import { renderHook } from "../../components/entrance/acme/acme";
+import { certificateFile } from "../../components/entrance/certificate/certificate";
 import { quote } from "../../components/step/script";
 import { fullConfig, probeType, runProgram } from "./mocks";
 

@@ -1,5 +1,5 @@
 /** The npm package, as another Pulumi program finds it in its node_modules. */
-import { execFileSync } from "node:child_process";
+import { execFileSync, spawnSync } from "node:child_process";
 import {
   copyFileSync,
   mkdirSync,
@@ -68,8 +68,18 @@ describe("the npm package", () => {
         "dist/components/runtime/locks/3.17.2.txt",
       ]),
     );
-    expect(files.filter((name) => !/^(dist|package\.json|README\.md)/.test(name))).toEqual([]);
+    expect(files.filter((name) => !/^(dist|mlflow-vps$|package\.json|README\.md)/.test(name))).toEqual([]);
     expect(files.filter((name) => /^dist\/(?!components)|(?<!\.d)\.ts$/.test(name))).toEqual([]);
+  });
+
+  test("says that the operator's command needs a checkout, which npm packs in any case", () => {
+    const { status, stderr } = spawnSync(join(directory, "node_modules/mlflow-vps/mlflow-vps"), {
+      encoding: "utf8",
+    });
+    expect({ status, stderr }).toEqual({
+      status: 1,
+      stderr: "mlflow-vps: this command works in a checkout of the project, not from its npm package\n",
+    });
   });
 
   test("makes a server in another program, its scripts and the probe's code included", {

@@ -2,7 +2,7 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { beforeAll, describe, expect, test } from "vitest";
-import { renderHook } from "../../components/acme/acme";
+import { renderHook } from "../../components/entrance/acme/acme";
 import { library, type Part, parts } from "../../components/step/library";
 import { startBashIn } from "./bash";
 import { fullConfig, probeType, runProgram } from "./mocks";

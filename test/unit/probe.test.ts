@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { promisify } from "node:util";
 import { beforeEach, describe, expect, test, vi } from "vitest";
 import { observe, type ProbeInputs } from "../../components/step/observe";
-import { demandNothing, provider } from "../../components/step/probe";
+import { assertNoProblems, provider } from "../../components/step/probe";
 import type { Connection, Finished } from "../../components/step/ssh";
 import { hostKey, loginKey, pinned } from "./keys";
 
@@ -109,23 +109,23 @@ describe("looking at a host", () => {
 describe("a probe that demands a fit host", () => {
   test("refuses an unfit one with all its problems at once", async () => {
     host.check = { stdout: drift };
-    await expect(demandNothing(demanding())).rejects.toThrow(
+    await expect(assertNoProblems(demanding())).rejects.toThrow(
       /^192\.0\.2\.10 can not take the server yet; nothing was changed on it:\n {2}- port 80 is taken\n {2}- the clock is 500 s slow$/,
     );
   });
 
   test("lets a fit one pass", async () => {
-    await demandNothing(demanding());
+    await assertNoProblems(demanding());
     expect(host.calls).toHaveLength(1);
   });
 
   test("is the only kind that looks at creation; any other makes sure that its command can be run", async () => {
-    await demandNothing(inputs);
+    await assertNoProblems(inputs);
     expect(host.calls).toMatchObject([
       { command: inputs.command, stdin: expect.stringMatching(/\nexit\n$/) },
     ]);
     host.check = { code: 1, stderr: "sudo: a password is required\n" };
-    await expect(demandNothing(inputs)).rejects.toThrow("deploy needs sudo without a password");
+    await expect(assertNoProblems(inputs)).rejects.toThrow("deploy needs sudo without a password");
   });
 });
 

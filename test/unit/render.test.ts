@@ -1,17 +1,21 @@
 import { describe, expect, test } from "vitest";
-import { passwordLine } from "../../components/database/database";
-import { renderUnit as renderFirewallUnit, renderRules, sshPorts } from "../../components/firewall/render";
+import { passwordLine } from "../../components/data/database/database";
+import { hostHeaders, origin, renderSite, type Site, urlHost } from "../../components/entrance/proxy/render";
+import {
+  renderUnit as renderFirewallUnit,
+  renderRules,
+  sshPorts,
+} from "../../components/host/firewall/render";
+import { renderSchedule, renderSettings } from "../../components/host/updates/render";
 import { renderClientEnv } from "../../components/mlflowServer";
-import { hostHeaders, origin, renderSite, type Site, urlHost } from "../../components/proxy/render";
+import { managed } from "../../components/step/script";
 import {
   renderEnvironment,
   renderLogRotation,
   renderRestartRule,
   renderUnit,
   sizes,
-} from "../../components/service/render";
-import { managed } from "../../components/step/script";
-import { renderSchedule, renderSettings } from "../../components/updates/render";
+} from "../../components/tracking/service/render";
 
 const site: Site = {
   names: ["mlflow.example.org", "192.0.2.10"],

@@ -2,10 +2,10 @@ import { createHash } from "node:crypto";
 import * as fs from "node:fs";
 import { join } from "node:path";
 import { afterEach, describe, expect, test, vi } from "vitest";
-import { findRelease, supportedVersions } from "../../components/runtime/release";
 import { schema } from "../../components/schema/schema";
+import { findRelease, supportedVersions } from "../../components/tracking/runtime/release";
 
-const locks = join(__dirname, "../../components/runtime/locks");
+const locks = join(__dirname, "../../components/tracking/runtime/locks");
 const lockFiles = fs.readdirSync(locks).filter((file) => file.endsWith(".txt"));
 const read = (file: string) => fs.readFileSync(join(locks, file), "utf8");
 

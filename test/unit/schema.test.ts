@@ -82,7 +82,7 @@ describe("nested objects", () => {
 
 describe("what only looks at a host", () => {
   // The engine stores the probe's code, and each refresh loads what it requires.
-  test.each(["components/step/probe.ts", "components/step/observe.ts", "scripts/drift.ts"])(
+  test.each(["components/step/probe.ts", "components/step/observe.ts", "cli/commands/drift.ts"])(
     "loads neither zod nor the schema: %s",
     async (program) => {
       const { metafile } = await build({

@@ -369,7 +369,7 @@ describe("the job runner", () => {
   test("has queues that are counted: SQLite files, but for the periodic tasks", () => {
     const queues = join(directory, "queues");
     const count = () =>
-      spawnSync("python3", [join(__dirname, "../../components/service/queued_jobs.py"), queues], {
+      spawnSync("python3", [join(__dirname, "../../components/tracking/service/queued_jobs.py"), queues], {
         encoding: "utf8",
       });
     expect(count().status).not.toBe(0);

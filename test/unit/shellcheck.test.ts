@@ -4,7 +4,7 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "n
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { renderHook } from "../../components/acme/acme";
+import { renderHook } from "../../components/entrance/acme/acme";
 import { fullConfig, probeType, runProgram } from "./mocks";
 
 const project = join(__dirname, "../..");

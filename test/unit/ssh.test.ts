@@ -177,6 +177,12 @@ describe("commands at the same time", () => {
     expect([server.met(), most(), server.commands.length]).toEqual([1, 2, 13]);
   });
 
+  test.each([1, 8])("leave the connection to those that wait, %i at a time", async (sessions) => {
+    const server = await start({ sessions, run: (channel) => setTimeout(() => exit(channel, 0), 5) });
+    expect((await runAll(server)).map(({ code }) => code)).toEqual(steps.map(() => 0));
+    expect(server.met()).toBe(1);
+  });
+
   test("are refused with the true cause on a host that allows none", async () => {
     const server = await start({ sessions: 0 });
     expect(await refusal(executeShared(server.connection, "work # step", "", 10))).toMatch(

@@ -41,7 +41,7 @@ const program = (word: string) => `
 
 beforeEach(() => {
   directory = realpathSync(mkdtempSync(join(tmpdir(), "start-")));
-  for (const path of ["config", "scripts", "sandbox", "node_modules"]) {
+  for (const path of ["cli", "config", "scripts", "sandbox", "node_modules"]) {
     mkdirSync(join(directory, path));
   }
   copyFileSync(join(project, "scripts/start.cjs"), join(directory, "scripts/start.cjs"));
@@ -99,6 +99,25 @@ describe("a start", () => {
     rmSync(join(directory, "node_modules/esbuild"));
     expect((await start()).code).toBe(0);
     expect(bundles()).toEqual(built);
+  });
+
+  test("reads a command's bundle only when the program calls it", async () => {
+    put(
+      "scripts/commands/first.ts",
+      "console.log('the first is read'); export const run = () => console.log('first');",
+    );
+    put("scripts/commands/second.ts", "throw new Error('the second is read');");
+    put(
+      "scripts/program.ts",
+      `const commands = { first: () => import("./commands/first"), second: () => import("./commands/second") };
+       commands.first().then(({ run }) => run());`,
+    );
+    for (const _ of ["built", "found"]) {
+      expect(await start()).toEqual({ code: 0, stdout: "the first is read\nfirst\n", stderr: "" });
+    }
+    expect(bundles().map(({ path }) => path.split("scripts/")[1])).toEqual(
+      expect.arrayContaining(["program.cjs", "commands/first.cjs", "commands/second.cjs"]),
+    );
   });
 
   // Of the same length all of them: it is the content that counts.
@@ -176,7 +195,7 @@ describe("a start", () => {
   });
 });
 
-test("the program that applies without an engine comes as far as its first connection", async () => {
+test("the engineless apply comes as far as its first connection", async () => {
   put(
     "config.yaml",
     stringify({
@@ -190,14 +209,7 @@ test("the program that applies without an engine comes as far as its first conne
     }),
   );
   const state = join(directory, "state");
-  const args = [
-    "sandbox/withoutEngine.ts",
-    "up",
-    "--config",
-    join(directory, "config.yaml"),
-    "--state",
-    state,
-  ];
+  const args = ["sandbox/engineless.ts", "up", "--config", join(directory, "config.yaml"), "--state", state];
   const { code, stderr } = await new Promise<Started>((done) => {
     execFile(join(project, "scripts/start.cjs"), args, (error, stdout, stderr) =>
       done({ code: Number(error?.code ?? 0), stdout, stderr }),

@@ -1,8 +1,8 @@
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { beforeEach, describe, expect, test } from "vitest";
+import { renderSchedule, renderSettings } from "../../components/host/updates/render";
 import type { Action } from "../../components/step/script";
-import { renderSchedule, renderSettings } from "../../components/updates/render";
 import type { Ended } from "./bash";
 import { bash, directory, owner, render } from "./hostScript";
 import { bodyOf } from "./stepScripts";

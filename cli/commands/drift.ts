@@ -1,0 +1,56 @@
+import type { Command } from "commander";
+import { observe } from "../../components/step/observe";
+import { example, type JsonOption, jsonOption, print, stackArgument } from "../command";
+import { exitCodes } from "../exitCodes";
+import { readStack, type Stack } from "../stack";
+import { paint, withProgress } from "../terminal";
+
+export function define(command: Command): void {
+  command
+    .description(
+      "Looks at the host of a stack, as 'pulumi refresh' would, and says what is not as the last 'up' left it. " +
+        "Changes neither the host nor the state. Exits 2 on drift.",
+    )
+    .argument(...stackArgument)
+    .option(...jsonOption)
+    .addHelpText(...example("./mlflow-vps drift prod"))
+    .action(async (name: string | undefined, options: JsonOption) => {
+      const stack = await readStack(name);
+      const report = await withProgress(`looking at ${stack.connection.host}`, look(stack));
+      print(options, report, render(report));
+      process.exitCode = report.clean ? exitCodes.done : exitCodes.findings;
+    });
+}
+
+/** What was found, and the form of `--json`. */
+interface Report {
+  readonly stack: string;
+  readonly clean: boolean;
+  /** Each step in the order of the state, with one line for each thing that is not as it should be. */
+  readonly steps: readonly { readonly step: string; readonly drift: readonly string[] }[];
+}
+
+async function look({ name, probes }: Stack): Promise<Report> {
+  const found = await Promise.allSettled(probes.map(observe));
+  const causes = found.flatMap((each) =>
+    each.status === "rejected" ? [(each.reason as Error).message] : [],
+  );
+  if (causes.length > 0) {
+    throw new Error([...new Set(causes)].join("\n"));
+  }
+  const steps = found.map((each, index) => ({
+    step: / # (\S+)/.exec(probes[index]?.command ?? "")?.[1] ?? "",
+    drift: each.status === "fulfilled" ? each.value : [],
+  }));
+  return { stack: name, clean: steps.every(({ drift }) => drift.length === 0), steps };
+}
+
+function render({ stack, clean, steps }: Report): string {
+  if (clean) {
+    return paint("green", `${stack}: all ${steps.length} steps are as they should be`);
+  }
+  const lines = steps
+    .filter(({ drift }) => drift.length > 0)
+    .flatMap(({ step, drift }) => [paint("bold", step), ...drift.map((line) => `  - ${line}`)]);
+  return [...lines, `Put it right: pulumi up --refresh --stack ${stack}`].join("\n");
+}

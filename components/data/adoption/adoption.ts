@@ -1,0 +1,61 @@
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import type * as pulumi from "@pulumi/pulumi";
+import { type HostArgs, Step } from "../../step/step";
+import type { Release } from "../../tracking/runtime/release";
+import { passwordFile } from "../database/database";
+
+export interface AdoptionArgs extends HostArgs {
+  /** What will serve the data; it must know the way from the old schema to its own. */
+  readonly release: Release;
+  /** System user of the service, who owns the artifacts from then on. */
+  readonly account: string;
+  /** What the database is called from then on. */
+  readonly database: string;
+  /** TCP port of PostgreSQL on 127.0.0.1. */
+  readonly databasePort: number;
+  /** Absolute directory where the artifacts are from then on, on the file system where they were. */
+  readonly artifacts: pulumi.Input<string>;
+}
+
+/**
+ * A server that somebody made by hand on the host, as the tutorial says: its database and artifacts become those of this
+ * program, in place; its unit and its site are switched off; its files stay. Where there is none, nothing is done.
+ */
+export class Adoption extends Step {
+  constructor(name: string, args: AdoptionArgs, opts?: pulumi.ComponentResourceOptions) {
+    const { connection, release, account, database, databasePort, artifacts } = args;
+    super(
+      "mlflow:adoption:Adoption",
+      name,
+      {
+        connection,
+        step: "adoption",
+        folder: __dirname,
+        scripts: ["settings", "server", "candidates", "fitness", "stopping", "data", "sites", "adoption"],
+        uses: [
+          "commands",
+          "systemd",
+          "accounts",
+          "postgres",
+          "scratch",
+          "dumps",
+          "nginx",
+          "reload",
+          "unmanaged",
+        ],
+        settings: {
+          version: release.version,
+          release: release.directory,
+          account,
+          database,
+          databasePort,
+          artifacts,
+          passwordFile,
+        },
+        payload: { siteReader: readFileSync(join(__dirname, "sites.py"), "utf8") },
+      },
+      opts,
+    );
+  }
+}
