@@ -37,7 +37,7 @@ export interface MlflowServerArgs {
     /**
      * The only SSH host key that is accepted, ed25519 or ecdsa.
      *
-     * Value: one line 'ssh-ed25519 AAAA…' or 'ecdsa-sha2-nistp256 AAAA…' ('npm run configure -- user@host'
+     * Value: one line 'ssh-ed25519 AAAA…' or 'ecdsa-sha2-nistp256 AAAA…' ('./mlflow-vps configure user@host'
      * writes it).
      *
      * Changing it: Every step runs once more on the host and finds nothing to do.

@@ -45,7 +45,7 @@ export const hostKey = z
   .refine((line) => !(utils.parseKey(line) instanceof Error))
   .overwrite((line) => line.split(/\s+/).slice(0, 2).join(" "))
   .describe(
-    "one line 'ssh-ed25519 AAAA…' or 'ecdsa-sha2-nistp256 AAAA…' ('npm run configure -- user@host' writes it)",
+    "one line 'ssh-ed25519 AAAA…' or 'ecdsa-sha2-nistp256 AAAA…' ('./mlflow-vps configure user@host' writes it)",
   );
 
 const userName = z.string().regex(/^[a-z][a-z0-9._-]{0,31}$/);

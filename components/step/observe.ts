@@ -17,7 +17,7 @@ export interface ProbeInputs {
  * Runs a step's `check` on the host.
  *
  * @returns one line for each thing that is not as it should be
- * @throws when the host can not be reached, or the check itself fails
+ * @throws when the host cannot be reached, or the check itself fails
  */
 export async function observe(probe: Omit<ProbeInputs, "demand">): Promise<string[]> {
   // What a login script prints stands before this line.

@@ -24,7 +24,7 @@ export async function assertNoProblems(probe: ProbeInputs): Promise<void> {
   const problems = await observe(probe);
   if (problems.length > 0) {
     throw plainError(
-      `${probe.connection.host} can not take the server yet; nothing was changed on it:\n` +
+      `${probe.connection.host} cannot take the server yet; nothing was changed on it:\n` +
         problems.map((problem) => `  - ${problem}`).join("\n"),
     );
   }
@@ -37,7 +37,7 @@ export const provider: pulumi.dynamic.ResourceProvider<ProbeInputs, ProbeState> 
   },
   async read(id, state) {
     if (!state) {
-      throw plainError("a probe can not be imported");
+      throw plainError("a probe cannot be imported");
     }
     return { id, props: { ...state, drift: await observe(state) } };
   },

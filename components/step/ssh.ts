@@ -21,7 +21,7 @@ export interface Finished {
 
 const loginSeconds = 15;
 /** How a login is explained that sshd did not take up; such a one is worth another try. */
-const turnedAway = "something answers there, but it ends the connection before a login";
+const turnedAway = "connection closed before authentication";
 
 /** How a host is quoted that lets no further command run over a connection that it has taken. */
 const noSession = "the host opened no session";
@@ -38,9 +38,9 @@ export function explainLoginError(connection: Connection, cause: string, present
   const target = `${connection.user}@${connection.host} (port ${connection.port})`;
   if (presentedKey !== undefined) {
     return (
-      `${target}: the host presents another key than the pinned one (host.hostKey), so nothing was sent to it. ` +
+      `${target}: host key does not match the pinned key (host.hostKey), so nothing was sent to the host. ` +
       `It presents: ${presentedKey}. If the server was set up anew, accept the new key with ` +
-      `'npm run configure -- ${connection.user}@${connection.host}'; if not, somebody may be in between.`
+      `'./mlflow-vps configure ${connection.user}@${connection.host}'; if not, this may be a man-in-the-middle attack.`
     );
   }
   if (/authentication methods failed/i.test(cause)) {
@@ -61,13 +61,13 @@ export function explainLoginError(connection: Connection, cause: string, present
   if (/before handshake|closed the connection|ECONNRESET/i.test(cause)) {
     return (
       `${target}: ${turnedAway}. Check host.address and ` +
-      "host.port, and on the host that sshd runs and has not shut this address out (fail2ban, MaxStartups)."
+      "host.port, and on the host that sshd runs and has not banned this address (fail2ban, MaxStartups)."
     );
   }
   if (/no matching host key/i.test(cause)) {
     return (
       `${target}: the host has no key of the pinned type (host.hostKey). If the server was set up anew, accept ` +
-      `the new key with 'npm run configure -- ${connection.user}@${connection.host}'.`
+      `the new key with './mlflow-vps configure ${connection.user}@${connection.host}'.`
     );
   }
   return `${target}: SSH failed: ${cause}. Try 'ssh -p ${connection.port} ${connection.user}@${connection.host}' by hand.`;
@@ -78,7 +78,7 @@ export function explainLoginError(connection: Connection, cause: string, present
  *
  * @param seconds time limit for the command, after the login
  * @param onOutput gets the standard output as it comes
- * @throws when the host can not be reached or logged in to, or the time limit is over; never because of the exit code
+ * @throws when the host cannot be reached or logged in to, or the time limit is over; never because of the exit code
  */
 export async function execute(
   connection: Connection,
@@ -245,7 +245,7 @@ function executeOn(
       emitter.on(event, listener);
     }
     timer = setTimeout(() => {
-      settle(() => reject(plainError(`${connection.host}: no end of '${shown}' after ${seconds} s`)));
+      settle(() => reject(plainError(`${connection.host}: '${shown}' timed out after ${seconds} s`)));
       channel?.destroy();
     }, seconds * 1000);
     const started = (error: Error | undefined, stream: ClientChannel) => {

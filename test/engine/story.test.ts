@@ -9,7 +9,7 @@ import { Load } from "../host/load";
 
 const project = resolve(__dirname, "../..");
 
-/** Why the real engine can not run here, or nothing. */
+/** Why the real engine cannot run here, or nothing. */
 function obstacle(): string | undefined {
   try {
     execFileSync("pulumi", ["version"], { stdio: "ignore" });
@@ -26,7 +26,7 @@ function obstacle(): string | undefined {
         timeout: 120_000,
       });
     } catch {
-      return `the plugin ${plugin} ${version} is not there and can not be downloaded`;
+      return `the plugin ${plugin} ${version} is not there and cannot be downloaded`;
     }
   }
   return undefined;
@@ -297,7 +297,7 @@ describe.skipIf(reason !== undefined)("with the Pulumi engine", () => {
     await stack.up(quiet);
     await guest.rebuild("--new-host-key");
     await expect(stack.up({ refresh: true, ...quiet })).rejects.toThrow(
-      /presents another key than the pinned one[\s\S]*npm run configure/,
+      /host key does not match the pinned key[\s\S]*mlflow-vps configure/,
     );
     await set("host.hostKey", readFileSync(join(guest.directory, "host_key.pub"), "utf8").trim());
     await stack.up(quiet);

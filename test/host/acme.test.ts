@@ -288,7 +288,7 @@ describe.skipIf(missing !== undefined)(`a server with a public name${missing ? `
       expect(await deployment.drift()).toEqual([]);
     });
 
-    it("for it can not be reached, does the same", async () => {
+    it("for it cannot be reached, does the same", async () => {
       const before = await serial();
       const { config } = deployment;
       deployment.config = {

@@ -183,7 +183,7 @@ ${await sql(`select oid from pg_database where datname = '${database}'`)}`;
     expect(await guest.run("ls /etc/mlflow-vps 2>/dev/null || true")).not.toMatch(/adoption/);
   }
 
-  it("is left as it is when its database can not be migrated", async () => {
+  it("is left as it is when its database cannot be migrated", async () => {
     await sql("create table logged_models (id int)", "mlflow_db"); // a migration is about to make it
     expect(await deployment.upFails()).toMatch(
       /adoption: FAILED: rehearsing the migration[\s\S]*logged_models/,
@@ -214,11 +214,11 @@ ${await sql(`select oid from pg_database where datname = '${database}'`)}`;
     await untouched();
   });
 
-  it("is left as it is when its database can not be dumped", async () => {
+  it("is left as it is when its database cannot be dumped", async () => {
     await guest.run(
       "rm -rf /var/backups/mlflow-vps; mkdir -p /var/backups; echo in the way >/var/backups/mlflow-vps",
     );
-    expect(await deployment.upFails()).toMatch(/the database could not be dumped, so it was left as it is/);
+    expect(await deployment.upFails()).toMatch(/the database could not be dumped, so it was not changed/);
     await guest.run("rm /var/backups/mlflow-vps");
     await until(async () => (await oldStatus()) === 200, "the unmanaged server", 120);
     await untouched();

@@ -170,7 +170,7 @@ describe("no request fails", () => {
       join(guest.directory, "root/root/service.sh"),
       deployment.script("mlflow-service-command").replace("drain_seconds=600", "drain_seconds=1"),
     );
-    expect(await guest.run("bash /root/service.sh apply")).toContain(
+    expect(await guest.run("bash -s apply </root/service.sh")).toContain(
       `${serving} still answers requests (1 open)`,
     );
     expect((await guest.service()).split("\n")).toHaveLength(2);

@@ -252,7 +252,7 @@ describe("rules that cut SSH off", () => {
     const kept = await run("apply", { phase: "kept", ports: [443], rollbackSeconds: 12 }, lockOut);
     expect(kept.code).toBe(1);
     expect(kept.stderr).toMatch(
-      /no new SSH connection came in 12 s, so they were rolled back .* 'pulumi up --refresh'/,
+      /no new SSH connection came within 12 s, so they were rolled back .* 'pulumi up --refresh'/,
     );
     expect(await guest.run("journalctl -u mlflow-firewall-rollback -o cat")).toContain(
       "no new SSH connection has confirmed the firewall",

@@ -141,7 +141,7 @@ describe("a bare host in its place, with another host key", () => {
     await deployment.up();
     await guest.rebuild("--new-host-key");
     const refusal = await deployment.drift().catch((error: Error) => error.message);
-    expect(refusal).toMatch(/presents another key than the pinned one[\s\S]*npm run configure/);
+    expect(refusal).toMatch(/host key does not match the pinned key[\s\S]*mlflow-vps configure/);
     deployment.config = {
       ...deployment.config,
       "host.hostKeyFile": `${guest.directory}/host_key.pub`,

@@ -32,7 +32,7 @@ const keepingClients = 12;
 /** Clients that open a connection for each request. */
 const openingClients = 2;
 /** Longest pause of a client between two requests, in ms; on average it is half as long. */
-const longestPause = 120;
+const longestPause = 250;
 /** Pause of a slow client between two parts of a request, in ms: with all five longer than a reload, which is 3 s at most. */
 const slowness = 900;
 const piece = Buffer.alloc(2 ** 16, "artifact ");

@@ -8,7 +8,7 @@ import { endingWithUs } from "./processes";
 const project = resolve(__dirname, "../..");
 const programs = join(project, ".sandbox/pebble");
 
-/** Why Pebble can not be built on this machine; nothing where it can. From 1.21 on, Go gets the version a module needs. */
+/** Why Pebble cannot be built on this machine; nothing where it can. From 1.21 on, Go gets the version a module needs. */
 export function pebbleIsMissing(): string | undefined {
   try {
     const version = /go(\d+)\.(\d+)/.exec(String(execFileSync("go", ["version"])));

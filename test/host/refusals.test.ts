@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { Deployment, Guest, hostTool } from "./harness";
 
-/** What can not be done is refused with the host, the cause and the remedy, before anything on the host is changed. */
+/** What cannot be done is refused with the host, the cause and the remedy, before anything on the host is changed. */
 const guest = new Guest("test-refusals");
 
 beforeAll(async () => {
@@ -15,7 +15,7 @@ afterAll(() => guest.down());
 const everything = () =>
   guest.run("find /etc /opt /usr /var /home -xdev -newer /root/.start -not -path '/var/log/journal*' | sort");
 
-describe("a host that can not take the server", () => {
+describe("a host that cannot take the server", () => {
   it("is told all its problems at once, each with what to do, and is left as it is", async () => {
     await guest.run(
       'sed -i -e s/^ID=.*/ID=fedora/ -e s/^PRETTY_NAME=.*/PRETTY_NAME="Fedora 44"/ /usr/lib/os-release',
@@ -28,7 +28,7 @@ describe("a host that can not take the server", () => {
     );
     await guest.run("until (: </dev/tcp/127.0.0.1/80) 2>/dev/null; do sleep 0.1; done; touch /root/.start");
     const error = await new Deployment(guest).upFails();
-    expect(error).toContain(`${guest.address} can not take the server yet; nothing was changed on it:`);
+    expect(error).toContain(`${guest.address} cannot take the server yet; nothing was changed on it:`);
     expect(error).toMatch(
       /- the system is Fedora 44; install one of: debian-12 debian-13 ubuntu-22\.04 ubuntu-24\.04/,
     );
@@ -52,15 +52,13 @@ describe("a host that can not take the server", () => {
   });
 });
 
-describe("a host that can not be reached", () => {
+describe("a host that cannot be reached", () => {
   it("with another host key than the pinned one gets nothing sent, and the remedy is named", async () => {
     const other = join(guest.directory, "other");
     hostTool("bash", ["-c", `rm -f '${other}' '${other}.pub'; ssh-keygen -q -t ed25519 -N '' -f '${other}'`]);
     const error = await new Deployment(guest, { "host.hostKeyFile": `${other}.pub` }).upFails();
-    expect(error).toContain(
-      `deploy@${guest.address} (port 22): the host presents another key than the pinned one`,
-    );
-    expect(error).toContain(`npm run configure -- deploy@${guest.address}`);
+    expect(error).toContain(`deploy@${guest.address} (port 22): host key does not match the pinned key`);
+    expect(error).toContain(`./mlflow-vps configure deploy@${guest.address}`);
   });
 
   it("because the login is refused says which key and name to check", async () => {

@@ -56,7 +56,7 @@ describe("two environments side by side", () => {
       "this host belongs to the stack mlflow-vps/sandbox, and this is mlflow-vps/second; destroy that one first, or where it is " +
       "gone or was renamed, on the host: echo 'mlflow-vps/second' | sudo tee /etc/mlflow-vps/owner";
     expect(await second.upFails()).toContain(
-      `${guest.address} can not take the server yet; nothing was changed on it:\n  - ${refusal}\n`,
+      `${guest.address} cannot take the server yet; nothing was changed on it:\n  - ${refusal}\n`,
     );
     await expect(second.destroy()).rejects.toThrow(`proxy: FAILED: ${refusal}. Nothing was changed`);
     expect(await fingerprint(guest)).toBe(before);

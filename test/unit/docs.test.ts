@@ -1,6 +1,6 @@
-/** What the docs and Pulumi.yaml say about the settings is what the schema says. */
-import { existsSync, readFileSync } from "node:fs";
-import { join } from "node:path";
+/** What the docs and Pulumi.yaml say is what the schema, the sources and the files of the project say. */
+import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
+import { dirname, join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { parse as parseYaml } from "yaml";
 import { check } from "../../components/schema/check";
@@ -63,14 +63,103 @@ describe("the table of config keys in README.md", () => {
   });
 });
 
-describe("README.md", () => {
-  test("shows pictures and names files that are there, and holds no placeholder", () => {
-    const text = readProjectFile("README.md");
-    for (const [, file = ""] of text.matchAll(/\]\((?!https?:)([^)]+)\)/g)) {
-      expect([file, existsSync(join(project, file))]).toEqual([file, true]);
+/** Markdown as it is read: without what is quoted as code, and comments. */
+const proseOf = (text: string) => text.replace(/^```.*?^```/gms, "").replace(/<!--.*?-->/gs, "");
+
+/** What a link to each heading ends in. Source: GitHub, whose second one of a name ends in '-1'. */
+function anchorsOf(text: string): Set<string> {
+  const anchors = new Set<string>();
+  for (const [, heading = ""] of proseOf(text).matchAll(/^#{1,6} +(.+)$/gm)) {
+    const shown = heading.replace(/\[([^\]]*)\]\([^)]*\)/g, "$1").toLowerCase();
+    const anchor = shown.replace(/[^\p{L}\p{M}\p{N} _-]/gu, "").replaceAll(" ", "-");
+    let [unique, count] = [anchor, 0];
+    while (anchors.has(unique)) {
+      unique = `${anchor}-${++count}`;
     }
-    expect(text).not.toMatch(/^[A-Z]{4,}$|TODO|TBD/m);
+    anchors.add(unique);
+  }
+  return anchors;
+}
+
+/** Links in a document to what is not there. */
+function brokenLinks(document: string): string[] {
+  const text = proseOf(readProjectFile(document)).replace(/`[^`\n]*`/g, "");
+  const links = [...text.matchAll(/\]\(([^)\s]+)[^)]*\)/g)].map(([, link = ""]) => link);
+  return links
+    .filter((link) => !/^[a-z]+:/.test(link))
+    .filter((link) => {
+      const [path = "", anchor] = link.split("#");
+      const file = path === "" ? document : join(dirname(document), path);
+      return (
+        !existsSync(join(project, file)) ||
+        (anchor !== undefined && !anchorsOf(readProjectFile(file)).has(anchor))
+      );
+    });
+}
+
+const filesIn = (directory: string) =>
+  readdirSync(join(project, directory), { recursive: true, encoding: "utf8" })
+    .map((file) => join(directory, file))
+    .filter((file) => !file.includes("node_modules") && statSync(join(project, file)).isFile());
+
+const documents = [...readdirSync(project), ...filesIn("docs"), ...filesIn("examples")].filter((file) =>
+  file.endsWith(".md"),
+);
+
+describe("the docs", () => {
+  test("are all there", () => {
+    const chapters = ["README.md", "SECURITY.md", "docs/using.md", "docs/troubleshooting.md"];
+    expect(documents).toEqual(expect.arrayContaining([...chapters, "examples/iris/README.md"]));
   });
+
+  test.each(documents)("link in %s to files, pictures and headings that are there", (document) => {
+    expect(brokenLinks(document)).toEqual([]);
+  });
+
+  test.each(documents)("hold no placeholder in %s", (document) => {
+    expect(readProjectFile(document)).not.toMatch(/^[A-Z]{4,}$|TODO|TBD/m);
+  });
+});
+
+describe("docs/troubleshooting.md", () => {
+  const entries = readProjectFile("docs/troubleshooting.md").split(/^(?=##)/m);
+  const symptoms = entries.filter((entry) => entry.startsWith("### "));
+  /** The messages that are quoted as headings, with '…' for what differs. */
+  const messages = symptoms.flatMap((entry) =>
+    [...(entry.split("\n")[0] ?? "").matchAll(/`([^`]+)`/g)].map(([, message = ""]) => message),
+  );
+  /** All that says something to people; a text that is written in pieces in one. */
+  const sources = ["components", "cli", "config", "examples/iris"]
+    .flatMap(filesIn)
+    .filter((file) => /\.(ts|sh|py)$/.test(file))
+    .map((file) => readProjectFile(file).replace(/["'`]\s*\+\s*["'`]/g, ""));
+  const literally = (text: string) => text.replace(/[\\^$.*+?()[\]{}|]/g, "\\$&");
+
+  test("has an entry for what people meet", () => {
+    expect(messages.length).toBeGreaterThan(40);
+    expect(new Set(messages).size).toBe(messages.length);
+  });
+
+  test.each(messages)("quotes what the program says: %s", (message) => {
+    const constant = message
+      .split("…")
+      .map((part) => part.trim())
+      .filter((part) => part !== "");
+    expect(constant.join("").length).toBeGreaterThan(10);
+    const said = new RegExp(constant.map(literally).join(".*"));
+    expect(
+      sources.some((text) => said.test(text)),
+      `no source says '${message}'`,
+    ).toBe(true);
+  });
+
+  test.each(symptoms.map((entry) => entry.split(/\n(.*)/s)))(
+    "says why, and what mends it: %s",
+    (_, entry) => {
+      expect(entry).toMatch(/^\*\*Why:\*\* \S/m);
+      expect(entry).toMatch(/^```sh\n\S/m);
+    },
+  );
 });
 
 describe("Pulumi.yaml", () => {

@@ -91,7 +91,7 @@ export interface RunOptions {
 }
 
 /**
- * The SDK stores a probe's code in the state. It can not read it in the form that vitest gives to modules, and takes
+ * The SDK stores a probe's code in the state. It cannot read it in the form that vitest gives to modules, and takes
  * long to try; probe.test.ts does it in the form that a real `up` runs.
  */
 function storeNoCode(): void {

@@ -63,9 +63,9 @@ describe("the npm package", () => {
       expect.arrayContaining([
         "dist/components/index.js",
         "dist/components/index.d.ts",
-        "dist/components/service/service.sh",
-        "dist/components/service/serve.py",
-        "dist/components/runtime/locks/3.17.2.txt",
+        "dist/components/tracking/service/service.sh",
+        "dist/components/tracking/service/serve.py",
+        "dist/components/tracking/runtime/locks/3.17.2.txt",
       ]),
     );
     expect(files.filter((name) => !/^(dist|mlflow-vps$|package\.json|README\.md)/.test(name))).toEqual([]);

@@ -9,7 +9,7 @@ import { hostKey, loginKey, pinned } from "./keys";
 
 /** The host, as far as a probe sees it; ssh.test.ts has the real connection. */
 const host = vi.hoisted(() => ({
-  /** What its check does; an error stands for a host that can not be reached. */
+  /** What its check does; an error stands for a host that cannot be reached. */
   check: {} as Partial<Finished> | Error,
   calls: [] as { connection: unknown; command: string; stdin: string; seconds: number }[],
 }));
@@ -100,7 +100,7 @@ describe("looking at a host", () => {
     await expect(observe(inputs)).rejects.toThrow("exited 1: something else");
   });
 
-  test("that can not log in is an error", async () => {
+  test("that cannot log in is an error", async () => {
     host.check = unreachable;
     await expect(observe(inputs)).rejects.toThrow("no answer");
   });
@@ -110,7 +110,7 @@ describe("a probe that demands a fit host", () => {
   test("refuses an unfit one with all its problems at once", async () => {
     host.check = { stdout: drift };
     await expect(assertNoProblems(demanding())).rejects.toThrow(
-      /^192\.0\.2\.10 can not take the server yet; nothing was changed on it:\n {2}- port 80 is taken\n {2}- the clock is 500 s slow$/,
+      /^192\.0\.2\.10 cannot take the server yet; nothing was changed on it:\n {2}- port 80 is taken\n {2}- the clock is 500 s slow$/,
     );
   });
 
@@ -186,14 +186,14 @@ describe("the probe's life in the engine", () => {
     expect(await differs(fine)).toBe(false);
   });
 
-  test("takes a host that can not be reached for an error, not for one that is gone or without drift", async () => {
+  test("takes a host that cannot be reached for an error, not for one that is gone or without drift", async () => {
     const state = await created();
     host.check = unreachable;
     await expect(provider.read?.("probe", state)).rejects.toThrow("no answer");
   });
 
-  test("can not be imported", async () => {
-    await expect(provider.read?.("probe", undefined)).rejects.toThrow("can not be imported");
+  test("cannot be imported", async () => {
+    await expect(provider.read?.("probe", undefined)).rejects.toThrow("cannot be imported");
   });
 
   test("takes another script, and runs the command again for it", async () => {

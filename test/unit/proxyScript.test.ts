@@ -193,7 +193,7 @@ md5sum() { echo "40be4e59b9a2a2b5dffb918c0e86b3d7  -"; }
       for (let nth = 1; nth <= 8; nth++) {
         rmSync(join(directory, "calls"), { force: true });
         const { code } = await run(
-          dpkg + takes + failing(command, nth).replace("command dpkg-query", "true") + "put_site",
+          `${dpkg}${takes}${failing(command, nth).replace("command dpkg-query", "true")}put_site`,
         );
         if (code === 0) {
           break;
@@ -214,7 +214,7 @@ md5sum() { echo "40be4e59b9a2a2b5dffb918c0e86b3d7  -"; }
         rmSync(join(directory, "calls"), { force: true });
         const kill = failing(command, nth).replace("return 1", "kill -KILL $$; sleep 0.2");
         const stand = command === "nginx" ? kill.replace("command nginx", "true") : kill;
-        const { code } = await run(dpkg + takes + stand + "put_site");
+        const { code } = await run(`${dpkg}${takes}${stand}put_site`);
         if (code === 0) {
           break;
         }

@@ -598,7 +598,7 @@ describe("the client's variables", () => {
     `);
   });
 
-  test("say whom to trust, where the client can not know it", () => {
+  test("say whom to trust, where the client cannot know it", () => {
     expect(renderClientEnv("https://vps:8443", "grace", passwords, true)).toMatchInlineSnapshot(`
       "MLFLOW_TRACKING_URI=https://vps:8443
       MLFLOW_TRACKING_USERNAME=grace

@@ -110,7 +110,7 @@ describe("a command on the host", () => {
     const server = await start({ run: () => undefined });
     const begun = Date.now();
     expect(await refusal(execute(server.connection, "bash -s check # step {}", "", 0.1))).toBe(
-      "127.0.0.1: no end of 'bash -s check' after 0.1 s",
+      "127.0.0.1: 'bash -s check' timed out after 0.1 s",
     );
     expect(Date.now() - begun).toBeLessThan(5000);
     await until(() => server.open() === 0);
@@ -247,7 +247,7 @@ describe("commands at the same time", () => {
     });
     const other = executeShared(server.connection, "other", "", 10);
     expect(await refusal(executeShared(server.connection, "slow", "", 0.1))).toContain(
-      "no end of 'slow' after 0.1 s",
+      "'slow' timed out after 0.1 s",
     );
     expect((await other).code).toBe(0);
     await until(() => server.open() === 0);
@@ -258,9 +258,9 @@ describe("the host's key", () => {
   test("is the pinned one, or nothing is sent: no login, no command, no input", async () => {
     const server = await start({ key: otherHostKey.private });
     const message = await refusal(execute(server.connection, "bash -s apply", "a secret", 10));
-    expect(message).toContain("the host presents another key than the pinned one");
+    expect(message).toContain("host key does not match the pinned key");
     expect(message).toContain(`It presents: ${pinned(otherHostKey.public)}.`);
-    expect(message).toContain("npm run configure -- deploy@127.0.0.1");
+    expect(message).toContain("./mlflow-vps configure deploy@127.0.0.1");
     expect(server.logins).toEqual([]);
     expect(server.commands).toEqual([]);
   });
@@ -281,7 +281,7 @@ describe("the host's key", () => {
     const server = await start({ key: ecdsaHostKey.private });
     const message = await refusal(execute(server.connection, "bash -s apply", "a secret", 10));
     expect(message).toContain("the host has no key of the pinned type (host.hostKey)");
-    expect(message).toContain("npm run configure -- deploy@127.0.0.1");
+    expect(message).toContain("./mlflow-vps configure deploy@127.0.0.1");
     expect(server.logins).toEqual([]);
   });
 });
@@ -314,7 +314,7 @@ describe("the login", () => {
     expect([front.met(), server.commands.length]).toEqual([3, 1]);
     front.close();
     const closed = await turningAway(server.connection, 99);
-    expect(await refusal(execute(closed.connection, "true", "", 10))).toContain("before a login");
+    expect(await refusal(execute(closed.connection, "true", "", 10))).toContain("before authentication");
     expect([closed.met(), server.commands.length]).toEqual([4, 1]);
     closed.close();
   });
@@ -361,7 +361,7 @@ describe("the login", () => {
     const { port } = web.address() as { port: number };
     const { connection } = await start();
     expect(await refusal(execute({ ...connection, port }, "true", "", 10))).toMatch(
-      /something answers there, but|SSH failed: .* by hand/,
+      /connection closed before authentication|SSH failed: .* by hand/,
     );
     web.close();
   });
@@ -410,9 +410,9 @@ describe("the reason why a login failed", () => {
     const presented = pinned(otherHostKey.public);
     for (const cause of ["Host denied (verification failed)", "connect ETIMEDOUT 192.0.2.10:22"]) {
       const message = explainLoginError({ ...connection, hostKey: pinned(hostKey.public) }, cause, presented);
-      expect(message).toContain(`${target}the host presents another key than the pinned one (host.hostKey)`);
+      expect(message).toContain(`${target}host key does not match the pinned key (host.hostKey)`);
       expect(message).toContain(`It presents: ${pinned(otherHostKey.public)}.`);
-      expect(message).toContain("'npm run configure -- deploy@vps.example.org'");
+      expect(message).toContain("'./mlflow-vps configure deploy@vps.example.org'");
     }
   });
 

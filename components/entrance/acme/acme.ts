@@ -13,7 +13,7 @@ const hookFile = "/etc/letsencrypt/renewal-hooks/deploy/mlflow-vps";
 export interface AcmeArgs extends HostArgs {
   /** Public name that the certificate is for. */
   readonly domain: pulumi.Input<string>;
-  /** Mail address of the account; without one the authority can not write to anybody. */
+  /** Mail address of the account; without one the authority cannot write to anybody. */
   readonly email?: string;
   /** Directory URL of the certificate authority (RFC 8555). */
   readonly directory: string;

@@ -34,5 +34,5 @@ require_upgrade_path() {
   local known=("$release"/lib/python3*/site-packages/mlflow/store/db_migrations/versions/"$1"_*.py) found_dumps
   [[ ! -e ${known[0]} ]] || return 0
   found_dumps=$(newest_last "$dumps" -name '*.dump')
-  fail "the database was migrated by a newer MLflow than $version, and there is no migration back. Nothing was changed. Set mlflow.version to the newer one again, or restore a dump from before its migration and lose what was written since (README, 'Upgrades'). Dumps on the host: ${found_dumps//$'\n'/ }"
+  fail "the database was migrated by a newer MLflow than $version, and there is no migration back. Nothing was changed. Set mlflow.version to the newer one again, or restore a dump from before its migration and lose what was written since (docs/operations.md, 'Upgrades'). Dumps on the host: ${found_dumps//$'\n'/ }"
 }
