@@ -85,7 +85,7 @@ export async function execute(
   command: string,
   stdin: string,
   seconds: number,
-  onOutput: (text: string) => void = () => undefined,
+  onOutput?: (text: string) => void,
 ): Promise<Finished> {
   const client = await logIn(connection);
   try {

@@ -1,5 +1,9 @@
 import { quote } from "../../components/step/script";
 
+/** Lines for `withLauncher`: what the service runs. */
+export const runServer = `serve.mlflow.server._exec_cmd = serve.start
+serve.cli(["server"])`;
+
 /** The command line of a Python of a release that runs these lines with the service's launcher as the module `serve`. */
 export function withLauncher(
   release: string,

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { Deployment, Guest, searchExperiments, until } from "./harness";
-import { withLauncher } from "./launcher";
+import { runServer, withLauncher } from "./launcher";
 
 /** The service's processes: MLflow's web server is its own process, and the workers that it forks share only memory. */
 const guest = new Guest("test-serving");
@@ -143,18 +143,13 @@ describe.each([2, 1])("a service of %i workers", (workers) => {
 
 describe("an option that the application reads before MLflow's command hands it on", () => {
   it("has the web server started as MLflow does it, and the reason told", async () => {
-    const serving = withLauncher(
-      await release(),
-      `serve.mlflow.server._exec_cmd = serve.start
-serve.cli(["server"])`,
-      {
-        MLFLOW_BACKEND_STORE_URI: "sqlite:///prefix.db",
-        MLFLOW_STATIC_PREFIX: "/below",
-        MLFLOW_PORT: "5991",
-        MLFLOW_WORKERS: "1",
-        MLFLOW_SERVER_ENABLE_JOB_EXECUTION: "false",
-      },
-    );
+    const serving = withLauncher(await release(), runServer, {
+      MLFLOW_BACKEND_STORE_URI: "sqlite:///prefix.db",
+      MLFLOW_STATIC_PREFIX: "/below",
+      MLFLOW_PORT: "5991",
+      MLFLOW_WORKERS: "1",
+      MLFLOW_SERVER_ENABLE_JOB_EXECUTION: "false",
+    });
     const output = await guest.run(`${serving} >/tmp/prefix.log 2>&1 &
       curl -s --retry 60 --retry-connrefused --retry-delay 1 http://127.0.0.1:5991/below/health; echo
       kill %1; wait

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { client, Deployment, Guest, send, until } from "./harness";
-import { withLauncher } from "./launcher";
+import { runServer, withLauncher } from "./launcher";
 import { UnderLoad } from "./underLoad";
 
 /**
@@ -240,8 +240,7 @@ print("application", json.dumps([
           release,
           `description = ${JSON.stringify(describing)}
 ${lines}
-serve.mlflow.server._exec_cmd = serve.start
-serve.cli(["server"])`,
+${runServer}`,
           settings,
         );
         const output = await guest.run(`rm -f /var/lib/mlflow/tmp/described.db; ${program} 2>&1`);
