@@ -9,9 +9,18 @@
  * program never meets the bundle of other sources or other packages.
  */
 const { createHash } = require("node:crypto");
-const { existsSync, readdirSync, readFileSync, renameSync, rmSync, statSync } = require("node:fs");
+const {
+  existsSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} = require("node:fs");
 const Module = require("node:module");
-const { basename, dirname, join, relative, resolve } = require("node:path");
+const { dirname, join, relative, resolve } = require("node:path");
+const { Script } = require("node:vm");
 
 const project = resolve(__dirname, "..");
 const cache = join(project, "node_modules/.cache/mlflow-vps");
@@ -45,12 +54,6 @@ const adapt = {
     onLoad({ filter: /@pulumi\/pulumi\/runtime\/closure\/(serializeClosure|codePaths)\.js$/ }, () => ({
       contents: `exports.serializeFunction = async () => ({ text: "not stored: there is no engine" });`,
     }));
-    // One line of source map for each file of a package: Node reads the map at each start (evanw/esbuild#1685).
-    onLoad({ filter: /\/node_modules\/.*\.[cm]?js$/ }, ({ path }) => {
-      const map = JSON.stringify({ version: 3, sources: [basename(path)], mappings: "AAAA" });
-      const url = `data:application/json;base64,${Buffer.from(map).toString("base64")}`;
-      return { contents: `${readFileSync(path, "utf8")}\n//# sourceMappingURL=${url}` };
-    });
     // The components read the scripts that lie beside them.
     onLoad({ filter: /\.ts$/ }, ({ path }) => ({
       contents: `const __dirname = ${JSON.stringify(dirname(path))}; ${readFileSync(path, "utf8")}`,
@@ -93,12 +96,13 @@ async function build(program, directory) {
     target: "node20.19",
     supported: { "dynamic-import": false }, // but require, which is faster by 70 ms
     external: ["*.node", "cpu-features"], // ssh2 does without them where they were not compiled
-    sourcemap: "inline",
+    sourcemap: "external", // for a failure; Node would read it at each start
     sourcesContent: false,
     plugins: [adapt, apart(commands)],
     logLevel: "silent", // what fails is thrown
   });
   await Promise.all([...commands].map((command) => build(command, directory)));
+  renameSync(`${unfinished}.map`, `${bundle}.map`);
   renameSync(unfinished, bundle);
 }
 
@@ -119,11 +123,52 @@ function removeStale(current) {
   }
 }
 
-/** @param {string} bundle */
+/**
+ * The positions of a stack in the sources of the bundle.
+ *
+ * @param {string} stack
+ * @param {string} bundle
+ */
+function inSources(stack, bundle) {
+  const file = `${bundle}.map`;
+  if (!existsSync(file)) {
+    return stack; // it was removed meanwhile
+  }
+  const map = new Module.SourceMap(JSON.parse(readFileSync(file, "utf8")));
+  return stack.replaceAll(/([^\s(]+):(\d+):(\d+)/g, (found, path, line, column) => {
+    const { originalSource, originalLine, originalColumn } = /** @type {Module.SourceMapping} */ (
+      path === bundle ? map.findEntry(line - 1, column - 1) : {}
+    );
+    return originalSource === undefined
+      ? found
+      : `${resolve(dirname(bundle), originalSource)}:${originalLine + 1}:${originalColumn + 1}`;
+  });
+}
+
+/**
+ * Runs a bundle as Node would, but with what V8 compiled the first time, which it need not do again.
+ *
+ * @param {string} bundle
+ */
 function run(bundle) {
-  process.setSourceMapsEnabled(true);
   process.argv.splice(1, 2, bundle);
-  Module.runMain();
+  process.on("uncaughtExceptionMonitor", (error) => {
+    error.stack &&= inSources(error.stack, bundle);
+  });
+  const compiled = `${bundle}.compiled`;
+  const cachedData = existsSync(compiled) ? readFileSync(compiled) : undefined;
+  const source = readFileSync(bundle, "utf8");
+  const script = new Script(Module.wrap(source), { filename: bundle, cachedData });
+  if (cachedData === undefined || script.cachedDataRejected) {
+    process.on("exit", () => {
+      writeFileSync(`${compiled}.${process.pid}`, script.createCachedData());
+      renameSync(`${compiled}.${process.pid}`, compiled);
+    });
+  }
+  const main = new Module(bundle);
+  main.filename = bundle;
+  const read = Module.createRequire(bundle);
+  script.runInThisContext().call(main.exports, main.exports, read, main, bundle, dirname(bundle));
 }
 
 function main() {

@@ -1,5 +1,6 @@
 import type { Command } from "commander";
 import { observe } from "../../components/step/observe";
+import { readCommandLine } from "../../components/step/script";
 import { example, type JsonOption, jsonOption, print, stackArgument } from "../command";
 import { exitCodes } from "../exitCodes";
 import { readStack, type Stack } from "../stack";
@@ -39,7 +40,7 @@ async function look({ name, probes }: Stack): Promise<Report> {
     throw new Error([...new Set(causes)].join("\n"));
   }
   const steps = found.map((each, index) => ({
-    step: / # (\S+)/.exec(probes[index]?.command ?? "")?.[1] ?? "",
+    step: readCommandLine(probes[index]?.command ?? "").step,
     drift: each.status === "fulfilled" ? each.value : [],
   }));
   return { stack: name, clean: steps.every(({ drift }) => drift.length === 0), steps };

@@ -83,3 +83,12 @@ export function commandLine(
   const shown = Object.keys(settings).length > 0 ? ` ${JSON.stringify(settings)}` : "";
   return `${shell} -s ${action} # ${step}${shown}`;
 }
+
+/** What a command line says of its step: the inverse of `commandLine`. */
+export function readCommandLine(line: string): { readonly step: string; readonly settings: Values } {
+  const [, step, shown] = / -s (?:check|apply|remove) # (\S+)(?: (\{.*\}))?$/.exec(line) ?? [];
+  if (step === undefined) {
+    throw new Error(`this is no command line of a step: ${line}`);
+  }
+  return { step, settings: shown === undefined ? {} : JSON.parse(shown) };
+}

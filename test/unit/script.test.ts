@@ -11,7 +11,7 @@ import {
 import { userInfo } from "node:os";
 import { join } from "node:path";
 import { beforeEach, describe, expect, test } from "vitest";
-import { commandLine, quote, renderScript, type Value } from "../../components/step/script";
+import { commandLine, quote, readCommandLine, renderScript, type Value } from "../../components/step/script";
 import { bash, directory, owner, render, run, withLibrary } from "./hostScript";
 import { fullConfig, probeType, type Registered, runProgram } from "./mocks";
 
@@ -412,6 +412,20 @@ describe("the command line", () => {
   test("shows the settings, in one line whatever they hold", () => {
     expect(commandLine("root", true, "apply", "proxy", settings)).toBe(
       `bash -s apply # proxy {"name":"it's","list":["a\\nb"],"port":80}`,
+    );
+  });
+
+  test("tells which step it is of, and with which settings", () => {
+    expect(readCommandLine(commandLine("deploy", true, "apply", "proxy", settings))).toEqual({
+      step: "proxy",
+      settings,
+    });
+    expect(readCommandLine(commandLine("root", false, "check", "preflight", {}))).toEqual({
+      step: "preflight",
+      settings: {},
+    });
+    expect(() => readCommandLine("uptime # proxy")).toThrow(
+      "this is no command line of a step: uptime # proxy",
     );
   });
 

@@ -79,10 +79,10 @@ function start(...args: string[]): Promise<Started> {
 }
 
 const cache = () => join(directory, "node_modules/.cache/mlflow-vps");
-/** Files of all bundles. A file that was written anew is another one. */
+/** All bundles, without what lies beside them. A file that was written anew is another one. */
 const bundles = () =>
   (existsSync(cache()) ? readdirSync(cache(), { recursive: true, encoding: "utf8" }) : [])
-    .filter((path) => statSync(join(cache(), path)).isFile())
+    .filter((path) => path.endsWith(".cjs"))
     .map((path) => ({ path, inode: statSync(join(cache(), path)).ino }));
 
 describe("a start", () => {

@@ -3,13 +3,13 @@
 
 # check_file PATH OWNER:GROUP MODE CONTENT: names what differs from a file that write_file would make.
 check_file() {
-  local path=$1 access=$2 mode=${3#0} content=$4 is_owner is_mode is_content
+  local path=$1 access=$2 mode=${3#0} content=$4 is is_owner is_mode is_content
   if [[ ! -f $path ]]; then
     problem "$path is missing"
     return
   fi
-  is_owner=$(stat -c %U:%G "$path")
-  is_mode=$(stat -c %a "$path")
+  is=$(stat -c '%U:%G %a' "$path")
+  read -r is_owner is_mode <<<"$is"
   is_content=$(<"$path")
   [[ $is_owner == "$access" ]] || problem "$path belongs to $is_owner, not to $access"
   [[ $is_mode == "$mode" ]] || problem "$path has mode $is_mode, not $mode"

@@ -5,7 +5,7 @@
 lock() {
   local file=$run_directory/$step.lock others
   [[ $privileged == true ]] || return 0 # it changes nothing
-  install -d -m 0755 "$run_directory"
+  [[ -d $run_directory ]] || install -d -m 0755 "$run_directory"
   exec 9<>"$file"
   if ! flock --nonblock 9; then
     others=$(holders "$file")
@@ -39,7 +39,10 @@ lock_owner() {
 }
 
 claim_host() {
+  local recorded
   [[ $privileged == true ]] || return 0
+  recorded=$(content_of "$owner_file")
+  [[ $recorded != "$stack" ]] || return 0
   lock_owner
   require_own_host
   write_file "$owner_file" root:root 0644 "$stack"
