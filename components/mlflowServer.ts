@@ -39,7 +39,7 @@ export class MlflowServer extends pulumi.ComponentResource {
     const part = { name, settings, connection: connectionTo(settings), parent: this };
 
     const { servers, runtime } = prepareHost({ ...part, release, endpoint });
-    const data = keepData({ ...part, release, account, dependsOn: [runtime, servers] });
+    const data = keepData({ ...part, release, runtime, account, dependsOn: [runtime, servers] });
     const service = serveTracking({
       ...part,
       release,

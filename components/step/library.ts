@@ -17,6 +17,7 @@ const needs = {
   postgres: ["commands", "privileges"],
   scratch: ["commands", "postgres"],
   dumps: ["postgres", "resources"],
+  instances: ["commands", "systemd", "resources"],
   nginx: ["systemd", "processes"],
   reload: ["commands", "systemd", "sockets", "nginx"],
   certificates: [],

@@ -41,8 +41,8 @@ const waitingForALock = () =>
   );
 
 /**
- * The steps that change the host, but for those that install (installing.test.ts), for `adoption` (has a test of its own)
- * and `acme` (is in its).
+ * The steps that change the host, but for those that install (installing.test.ts), for `adoption` (has a test of its own),
+ * `schema` (upgrades.test.ts) and `acme` (is in its).
  */
 const steps: Interruption[] = [
   // The timer is stopped, the schedule is the one at the start.

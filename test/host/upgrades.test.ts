@@ -185,18 +185,19 @@ describe("no request fails", () => {
 
   it.each([
     // The copy is migrated, the new release starts on it.
-    ["while it is rehearsed", "/usr/bin/curl", "[[ -e /etc/mlflow-vps/pgpass-rehearsal ]]", "3.16.1"],
-    ["when the database was dumped", "/usr/bin/sync", "true", "3.16.1"],
+    ["while it is rehearsed", "schema", "/usr/bin/curl", "[[ -e /etc/mlflow-vps/pgpass-rehearsal ]]", "3.16.1"],
+    ["when the database was dumped", "schema", "/usr/bin/sync", "true", "3.16.1"],
     // nginx has been led to the new release (its reload is over), and the old one answers its last requests.
     [
       "while the old release is drained",
+      "service",
       "/usr/bin/awk",
       "[[ ! -e /run/mlflow-vps/drain ]] && grep -q 3.17.2 /etc/mlflow-vps/mlflow-$(sed -n 's/.*:\\([0-9]*\\) max_fails=0;/\\1/p' /etc/mlflow-vps/upstream.conf).env",
       "3.17.2",
     ],
-  ])("during an upgrade that is killed %s", async (what, program, when, served) => {
+  ])("during an upgrade that is killed %s", async (what, step, program, when, served) => {
     set({ "mlflow.version": "3.17.2" });
-    const hold = await guest.hold(program, "service", when);
+    const hold = await guest.hold(program, step, when);
     const report = await load.during(async () => {
       const up = deployment.start();
       await hold.reached();

@@ -32,6 +32,7 @@ const environment = {
   passwordFile: "/etc/mlflow-vps/pgpass",
   artifacts: "/var/lib/mlflow/artifacts",
   temporary: "/var/lib/mlflow/tmp",
+  address: "127.0.0.1",
   release: "/opt/mlflow/releases/3.17.2-0123abcd",
   allowedHosts: ["mlflow.example.org", "mlflow.example.org:80"],
   origins: ["http://mlflow.example.org"],

@@ -27,15 +27,6 @@ maps_of() {
   fi
 }
 
-# answers ADDRESS: whether the API does there.
-answers() {
-  local code=0
-  curl --silent --noproxy '*' --fail --max-time 10 --output /dev/null --header 'Content-Type: application/json' \
-    --data '{"max_results": 1}' "http://$1/api/2.0/mlflow/experiments/search" || code=$?
-  ((code < 126)) || fail "curl cannot be run"
-  ((code != 0)) || echo yes
-}
-
 # Names of the libraries and programs of the system that an instance's processes hold in memory and that are not on disk
 # any more.
 replaced_files() {
@@ -59,7 +50,7 @@ check_instance() {
     return
   fi
   [[ $1 == "$port" || $1 == $((port + 1)) ]] || problem "$name serves on neither port $port nor the next one"
-  with_files_of "$1" check_file
+  with_files_of "$1" "$1" check_file
   process=$(unit_property "$name" MainPID)
   if [[ $process == 0 ]]; then
     problem "$name is not running"

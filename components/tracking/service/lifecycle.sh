@@ -1,54 +1,8 @@
 # shellcheck shell=bash
-# Starting, draining and stopping an instance.
+# Draining an instance, and freeing a port for one.
 
 readonly header_seconds=15 # which nginx gives a client for the header of a request (see the site)
 readonly drain_seconds=600
-
-# start_instance INSTANCE ADDRESS [VARIABLES]: starts it, with these variables on top, and waits until it answers there.
-# Its job runner is suspended.
-start_instance() {
-  local name=mlflow@$1.service taken
-  with_files_of "$1" write_file "${3:-}"
-  systemctl daemon-reload
-  # What answers must be what is started here.
-  logged "stopping any earlier $name" systemctl stop "$name"
-  taken=$(listener_inode "${2#*:}")
-  if [[ -n $taken ]]; then
-    stop_instance "$1"
-    fail "port ${2#*:} is taken by another program ('ss -ltnp' on the host shows it): stop that, or set service.port to a free port whose next one is free too"
-  fi
-  logged "starting $name" systemctl start "$name"
-  await_answer "$1" "$2"
-}
-
-await_answer() {
-  local name=mlflow@$1.service deadline=$((SECONDS + 180)) answer active invocation
-  while true; do
-    signal_job_runner "$1" STOP
-    answer=$(answers "$2")
-    [[ -z $answer ]] || return 0
-    active=$(is_active "$name")
-    if [[ -z $active ]] || ((SECONDS >= deadline)); then
-      invocation=$(unit_property "$name" InvocationID)
-      journalctl "_SYSTEMD_INVOCATION_ID=$invocation" --lines 15 --no-pager --output cat >&2
-      stop_instance "$1"
-      fail "MLflow $version does not answer on $2; above are its last lines ('journalctl -u $name' on the host shows more)"
-    fi
-    sleep 0.2 # between two tries; the answer is the condition
-  done
-}
-
-# stop_instance INSTANCE: also one whose files somebody took away.
-stop_instance() {
-  local name=mlflow@$1.service state
-  rm -f "$boot_directory/$name"
-  state=$(unit_property "$name" ActiveState)
-  [[ $state == inactive ]] || logged "stopping $name" systemctl stop "$name"
-  state=$(unit_property "$name" ActiveState)
-  [[ $state != failed ]] || systemctl reset-failed "$name"
-  rm -f "$unit_directory/$name" "$state_directory/mlflow-$1".{env,py}
-  systemctl daemon-reload
-}
 
 # drain_instance INSTANCE SECONDS: lets it finish what it has begun, large uploads and jobs too, before it is stopped. No
 # request is cut: with one that takes longer than 'drain_seconds' it is left running, without jobs: the next instance
@@ -110,4 +64,12 @@ vacate() {
   open=$(connections_to "$1")
   ((open == 0)) ||
     fail "$name, which served before the last change, still answers requests ($open open), and its port is needed. The service was not changed. Run this again when they are answered, or end them: 'sudo systemctl stop $name' on the host"
+}
+
+# require_free_port PORT: once ours have left it.
+require_free_port() {
+  local taken
+  taken=$(listener_inode "$1")
+  [[ -z $taken ]] ||
+    fail "port $1 is taken by another program ('ss -ltnp' on the host shows it): stop that, or set service.port to a free port whose next one is free too"
 }

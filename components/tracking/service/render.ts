@@ -124,6 +124,8 @@ export interface Environment {
   readonly passwordFile: string;
   readonly artifacts: string;
   readonly temporary: string;
+  /** Address that it listens on. */
+  readonly address: string;
   /** Directory of the release that runs. */
   readonly release: string;
   readonly allowedHosts: readonly string[];
@@ -141,7 +143,7 @@ export function renderEnvironment(settings: Environment): string {
     MLFLOW_ARTIFACTS_DESTINATION: settings.artifacts,
     // On the file system of the artifacts: an upload is staged here.
     TMPDIR: settings.temporary,
-    MLFLOW_HOST: "127.0.0.1",
+    MLFLOW_HOST: settings.address,
     // An explicit list replaces MLflow's own, so it also names the host itself.
     MLFLOW_SERVER_ALLOWED_HOSTS: [...settings.allowedHosts, "127.0.0.1:*", "localhost:*"].join(","),
     MLFLOW_SERVER_CORS_ALLOWED_ORIGINS: settings.origins.join(","),

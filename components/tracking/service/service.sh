@@ -1,19 +1,10 @@
 # shellcheck shell=bash
 # The tracking server on 127.0.0.1: instances of one unit, each on a port of its own. One serves; a changed one starts
-# beside it, is proven, takes nginx over, and the one before is drained and stopped. A new release first migrates the
-# database, rehearsed on a copy.
+# beside it, is proven, takes nginx over, and the one before is drained and stopped.
 
 readonly rotation_file=/etc/logrotate.d/mlflow
 # Also where needrestart is not installed: it may be later.
 readonly restart_rule_file=/etc/needrestart/conf.d/mlflow-vps.conf
-
-# What must be there, for looking and for making: with_directories check_directory|make_directory|check_reach ARGUMENT...
-with_directories() {
-  "$@" /var/lib/mlflow "$account:$account" 0750
-  "$@" "$artifacts" "$account:$account" 0750
-  "$@" "$temporary" "$account:$account" 0700
-  "$@" /var/log/mlflow "$account:adm" 0750
-}
 
 # with_files check_file|write_file
 with_files() {
@@ -28,7 +19,6 @@ check() {
   with_directories check_directory
   with_files check_file
   check_earlier_versions
-  check_schema
   check_instance "$serving"
   if [[ -n $serving ]]; then
     reload=$(unit_property "mlflow@$serving.service" NeedDaemonReload)
@@ -40,20 +30,18 @@ check() {
 apply() {
   local serving spare left wrong
   make_account "$account"
-  with_directories make_directory
-  [[ -e /var/log/mlflow/server.log ]] || install -o "$account" -g adm -m 0640 /dev/null /var/log/mlflow/server.log
+  make_directories
   with_files write_file
   stop_earlier_unit
   systemctl daemon-reload
-  [[ ! -e $copy_password_file ]] || end_rehearsal
   serving=$(serving_instance)
   spare=$(spare_of "$serving")
-  migrate "$spare"
   wrong=$(check_instance "$serving")
   if [[ -n $wrong ]]; then
     vacate "$spare"
+    require_free_port "$spare"
     say "starting MLflow $version on port $spare"
-    start_instance "$spare" "127.0.0.1:$spare"
+    start_instance "$spare" "127.0.0.1:$spare" signal_job_runner "$spare" STOP
     promote "$spare"
   else
     promote "$serving"
@@ -61,14 +49,13 @@ apply() {
   left=$(template_is_left)
   [[ -z $left ]] || rm -f "$template_file"
   systemctl daemon-reload
-  prune
+  prune_releases
 }
 
 remove() {
-  local instances instance ours directory kept="artifacts in $artifacts"
+  local instances instance ours directory
   instances=$(our_instances)
   for instance in $instances; do stop_instance "$instance"; done
-  [[ ! -e $copy_password_file ]] || end_rehearsal
   ours=$(is_ours "$template_file")
   [[ -z $ours ]] || rm -f "$template_file"
   rm -f "$upstream_file" "$rotation_file" "$restart_rule_file"
@@ -79,10 +66,9 @@ remove() {
   systemctl daemon-reload
   delete_directory "$temporary"
   if [[ $delete_data == true ]]; then
-    for directory in "$artifacts" /var/lib/mlflow /var/log/mlflow "$dumps"; do delete_directory "$directory"; done
-    say "deleted the artifacts in $artifacts, the dumps and the logs, as data.deleteOnDestroy says"
+    for directory in "$artifacts" /var/lib/mlflow /var/log/mlflow; do delete_directory "$directory"; done
+    say "deleted the artifacts in $artifacts and the logs, as data.deleteOnDestroy says"
   else
-    [[ ! -d $dumps ]] || kept+=", dumps of the database in $dumps"
-    say "kept: $kept"
+    say "kept: artifacts in $artifacts"
   fi
 }

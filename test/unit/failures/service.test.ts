@@ -1,7 +1,7 @@
 import { testSteps } from "./step";
 import type { State } from "./world";
 
-const before = ["runtime", "certificate", "database"];
+const before = ["runtime", "certificate", "database", "schema"];
 const env = "/etc/mlflow-vps/mlflow-5001.env";
 
 /** Which of the two ports serves, and when a dump was made, may differ. */
@@ -28,7 +28,33 @@ const withoutOldReleases = (state: State): State =>
     ),
   );
 
+/** A server of the version before, with data in it and dumps of earlier upgrades. */
+const upgraded = {
+  earlier: {
+    config: { "mlflow.version": "3.16.1" },
+    steps: [...before, "service", "proxy"],
+  },
+  host: `echo row=1 >>"$WORLD/.state/pg/databases/tracking/data"
+      echo 'an artifact' >/srv/mlflow/artifacts/1.artifact
+      mkdir /opt/mlflow/releases/3.15.0-aaaaaaaa
+      install -d -m 0700 /var/backups/mlflow-vps
+      for dump in tracking-20250101T000000Z-before-adoption tracking-20250102T000000Z-before-3.15.0 \\
+        tracking-20250103T000000Z-before-3.16.0 other-20250101T000000Z-before-3.16.0; do
+        echo "$dump" >"/var/backups/mlflow-vps/$dump.dump"
+      done`,
+  alike: withoutOldReleases,
+};
+
 testSteps([
+  {
+    ...upgraded,
+    step: "schema",
+    after: ["runtime"],
+    damages: {
+      "the schema of another release": `sed -i s/^schema=.*/schema=schema-of-3.16.1/ "$WORLD/.state/pg/databases/tracking/data"`,
+      "a rehearsal that was interrupted": "cp /etc/mlflow-vps/pgpass /etc/mlflow-vps/pgpass-rehearsal",
+    },
+  },
   {
     step: "service",
     after: before,
@@ -49,22 +75,10 @@ testSteps([
     alike,
   },
   {
+    ...upgraded,
     step: "service",
     title: "service, upgraded",
-    earlier: {
-      config: { "mlflow.version": "3.16.1" },
-      steps: ["runtime", "certificate", "database", "service", "proxy"],
-    },
-    after: ["runtime"],
-    host: `echo row=1 >>"$WORLD/.state/pg/databases/tracking/data"
-      echo 'an artifact' >/srv/mlflow/artifacts/1.artifact
-      mkdir /opt/mlflow/releases/3.15.0-aaaaaaaa
-      install -d -m 0700 /var/backups/mlflow-vps
-      for dump in tracking-20250101T000000Z-before-adoption tracking-20250102T000000Z-before-3.15.0 \\
-        tracking-20250103T000000Z-before-3.16.0 other-20250101T000000Z-before-3.16.0; do
-        echo "$dump" >"/var/backups/mlflow-vps/$dump.dump"
-      done`,
-    alike: withoutOldReleases,
+    after: ["runtime", "schema"],
     applyOnly: true,
   },
 ]);

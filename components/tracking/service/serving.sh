@@ -1,35 +1,7 @@
 # shellcheck shell=bash
-# Instances of the server, named by their port. Each has files of its own (unit, environment, launcher), so that a change
-# leaves the one that serves, and its next start, as they are.
+# Which instances are ours, and which one serves. They are named by their port.
 
-readonly unit_directory=/etc/systemd/system
-readonly boot_directory=$unit_directory/multi-user.target.wants
 readonly template_file=$unit_directory/mlflow@.service # of the version before: one unit for all instances
-
-# environment_of INSTANCE. Workers and job runner: the last size whose memory the host has, unless the settings say
-# otherwise.
-environment_of() {
-  local memory row chosen_workers chosen_jobs
-  memory=$(memory_mb)
-  for row in "${sizes[@]}"; do
-    read -r -a row <<<"$row"
-    ((memory >= row[0])) || break
-    chosen_workers=${row[1]} chosen_jobs=${row[2]}
-  done
-  printf '%s\n' "$managed" "$environment"
-  printf 'MLFLOW_PORT=%s\n' "$1"
-  printf 'MLFLOW_WORKERS=%s\n' "${workers/#auto/$chosen_workers}"
-  printf 'MLFLOW_SERVER_ENABLE_JOB_EXECUTION=%s\n' "${jobs/#auto/$chosen_jobs}"
-}
-
-# with_files_of INSTANCE check_file|write_file [VARIABLES]: with these variables on top.
-with_files_of() {
-  local text
-  text=$(environment_of "$1")
-  "$2" "$unit_directory/mlflow@$1.service" root:root 0644 "$unit"
-  "$2" "$state_directory/mlflow-$1.py" root:root 0644 "$launcher"
-  "$2" "$state_directory/mlflow-$1.env" "root:$account" 0640 "$text${3:+$'\n'$3}"
-}
 
 # spare_of INSTANCE: the other one of the two ports.
 spare_of() { if [[ $1 == "$port" ]]; then echo $((port + 1)); else echo "$port"; fi; }
@@ -42,9 +14,6 @@ upstream_to() {
   printf '%s\n' "$managed" "server 127.0.0.1:$1 max_fails=0;" "server 127.0.0.1:$spare max_fails=0 backup;"
 }
 
-running_instances() {
-  systemctl list-units --plain --no-legend 'mlflow@*.service' | sed -n 's/^mlflow@\([0-9]*\)\.service .*/\1/p'
-}
 enabled_instances() { find "$boot_directory" -name 'mlflow@*.service' | sed -n 's/.*@\([0-9]*\)\.service$/\1/p'; }
 
 # is_ours FILE: whether it is there, and this program wrote it.

@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# The database's schema, and whether there is a way from it to the release's.
+# The schema that the database has, and whether there is a way from it to the release's.
 
 # read_schema: $schema is the newest migration in the database, nothing in a new one; $refusal is why there is no answer.
 read_schema() {
@@ -16,18 +16,6 @@ select version_num from alembic_version;
 SQL
   ) || code=$?
   ((code == 0)) || refusal=${schema:-psql exited $code}
-}
-
-check_schema() {
-  local schema refusal known
-  read_schema
-  known=$(content_of "$release/schema")
-  if [[ -n $refusal ]]; then
-    problem "the service's database does not answer: ${refusal//$'\n'/ }"
-  elif [[ $schema != "$known" ]]; then
-    problem "the database's schema is not that of MLflow $version"
-  fi
-  [[ ! -e $copy_password_file ]] || problem "a rehearsal of a migration was interrupted; its copy of the database is still there"
 }
 
 require_upgrade_path() {

@@ -1,0 +1,73 @@
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import type * as pulumi from "@pulumi/pulumi";
+import type { InstanceValues } from "../../step/instance";
+import { type HostArgs, Step } from "../../step/step";
+
+export interface SchemaArgs extends HostArgs {
+  /** The version whose schema the database gets, and the directory on the host where it is installed. */
+  readonly release: { readonly version: string; readonly directory: string };
+  /** Where the database is; the role owns it. */
+  readonly database: {
+    readonly name: string;
+    readonly role: string;
+    readonly port: number;
+    /** Where libpq finds the role's password. */
+    readonly passwordFile: string;
+  };
+  /** Where SQLAlchemy finds the database, and its copy. */
+  readonly uris: { readonly database: string; readonly copy: string };
+  /** The server that is tried on the copy: see `rehearsal`. */
+  readonly rehearsed: InstanceValues;
+  /** Delete the dumps when the step is removed; applied by `up`, before a destroy. */
+  readonly deleteData: boolean;
+}
+
+/** What a release is rehearsed with: a copy of the database, artifacts of its own, an address that nginx never leads to. */
+export const rehearsal = {
+  database: "mlflow_vps_rehearsal", // as the library's part 'scratch' calls it
+  passwordFile: "/etc/mlflow-vps/pgpass-rehearsal",
+  artifacts: "/var/lib/mlflow/tmp/rehearsal",
+  address: "127.0.0.2",
+} as const;
+
+/**
+ * The schema that the release needs, in the database: one of another release is migrated, after a rehearsal and a dump.
+ *
+ * There is one for a database, not for each host that serves it. Where several hosts apply theirs at once, rehearsal and
+ * migration belong under an advisory lock of PostgreSQL, taken in `apply`; with one host, the step's own lock is enough.
+ */
+export class Schema extends Step {
+  constructor(name: string, args: SchemaArgs, opts?: pulumi.ComponentResourceOptions) {
+    const { connection, release, database, uris, rehearsed, deleteData } = args;
+    super(
+      "mlflow:schema:Schema",
+      name,
+      {
+        connection,
+        step: "schema",
+        folder: __dirname,
+        scripts: ["revision", "rehearsal", "migration", "schema"],
+        uses: ["commands", "privileges", "deletion", "sockets", "postgres", "scratch", "dumps", "instances"],
+        settings: {
+          version: release.version,
+          release: release.directory,
+          database: database.name,
+          role: database.role,
+          databasePort: database.port,
+          deleteData,
+        },
+        payload: {
+          ...rehearsed,
+          passwordFile: database.passwordFile,
+          storeUri: uris.database,
+          copyUri: uris.copy,
+          copyPasswordFile: rehearsal.passwordFile,
+          copyAddress: rehearsal.address,
+          smokeTest: readFileSync(join(__dirname, "smoke.py"), "utf8"),
+        },
+      },
+      opts,
+    );
+  }
+}

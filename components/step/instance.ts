@@ -1,0 +1,23 @@
+import type { Input } from "@pulumi/pulumi";
+
+/** What the library's part `instances` makes an instance of the server of: values of the step that starts it. */
+export interface InstanceValues {
+  /** System user that it runs as. */
+  readonly account: string;
+  /** Absolute directory of its artifacts. */
+  readonly artifacts: Input<string>;
+  /** Absolute directory where uploads are staged. */
+  readonly temporary: string;
+  /** Its systemd unit. */
+  readonly unit: Input<string>;
+  /** Its environment, but for what the host's memory and its port decide. */
+  readonly environment: Input<string>;
+  /** The Python program that it runs. */
+  readonly launcher: string;
+  /** Worker processes, or by the host's memory. */
+  readonly workers: number | "auto";
+  /** Whether it runs jobs, or by the host's memory. */
+  readonly jobs: boolean | "auto";
+  /** Workers and jobs by memory: `MEGABYTES WORKERS JOBS`, the smallest first. */
+  readonly sizes: readonly string[];
+}

@@ -1,0 +1,98 @@
+# shellcheck shell=bash
+# Instances of the server. Each has files of its own (unit, environment, launcher), so that a change leaves the one that
+# serves, and its next start, as they are. What goes into them, the step's values say (see ../instance.ts).
+
+readonly unit_directory=/etc/systemd/system
+readonly boot_directory=$unit_directory/multi-user.target.wants
+
+# What must be there, for looking and for making: with_directories check_directory|make_directory|check_reach ARGUMENT...
+with_directories() {
+  "$@" /var/lib/mlflow "$account:$account" 0750
+  "$@" "$artifacts" "$account:$account" 0750
+  "$@" "$temporary" "$account:$account" 0700
+  "$@" /var/log/mlflow "$account:adm" 0750
+}
+
+make_directories() {
+  with_directories make_directory
+  [[ -e /var/log/mlflow/server.log ]] || install -o "$account" -g adm -m 0640 /dev/null /var/log/mlflow/server.log
+}
+
+# environment_of PORT. Workers and job runner: the last size whose memory the host has, unless the settings say otherwise.
+environment_of() {
+  local memory row chosen_workers chosen_jobs
+  memory=$(memory_mb)
+  for row in "${sizes[@]}"; do
+    read -r -a row <<<"$row"
+    ((memory >= row[0])) || break
+    chosen_workers=${row[1]} chosen_jobs=${row[2]}
+  done
+  printf '%s\n' "$managed" "$environment"
+  printf 'MLFLOW_PORT=%s\n' "$1"
+  printf 'MLFLOW_WORKERS=%s\n' "${workers/#auto/$chosen_workers}"
+  printf 'MLFLOW_SERVER_ENABLE_JOB_EXECUTION=%s\n' "${jobs/#auto/$chosen_jobs}"
+}
+
+# with_files_of INSTANCE PORT check_file|write_file
+with_files_of() {
+  local text
+  text=$(environment_of "$2")
+  "$3" "$unit_directory/mlflow@$1.service" root:root 0644 "$unit"
+  "$3" "$state_directory/mlflow-$1.py" root:root 0644 "$launcher"
+  "$3" "$state_directory/mlflow-$1.env" "root:$account" 0640 "$text"
+}
+
+# Those that are named by their port.
+running_instances() {
+  systemctl list-units --plain --no-legend 'mlflow@*.service' | sed -n 's/^mlflow@\([0-9]*\)\.service .*/\1/p'
+}
+
+# answers ADDRESS: whether the API does there.
+answers() {
+  local code=0
+  curl --silent --noproxy '*' --fail --max-time 10 --output /dev/null --header 'Content-Type: application/json' \
+    --data '{"max_results": 1}' "http://$1/api/2.0/mlflow/experiments/search" || code=$?
+  ((code < 126)) || fail "curl cannot be run"
+  ((code != 0)) || echo yes
+}
+
+# start_instance INSTANCE ADDRESS [COMMAND...]: starts it, and waits until it answers there. Before each look, runs this
+# command.
+start_instance() {
+  local name=mlflow@$1.service
+  with_files_of "$1" "${2#*:}" write_file
+  systemctl daemon-reload
+  # What answers must be what is started here.
+  logged "stopping any earlier $name" systemctl stop "$name"
+  logged "starting $name" systemctl start "$name"
+  await_answer "$@"
+}
+
+await_answer() {
+  local name=mlflow@$1.service deadline=$((SECONDS + 180)) answer active invocation
+  while true; do
+    "${@:3}"
+    answer=$(answers "$2")
+    [[ -z $answer ]] || return 0
+    active=$(is_active "$name")
+    if [[ -z $active ]] || ((SECONDS >= deadline)); then
+      invocation=$(unit_property "$name" InvocationID)
+      journalctl "_SYSTEMD_INVOCATION_ID=$invocation" --lines 15 --no-pager --output cat >&2
+      stop_instance "$1"
+      fail "MLflow $version does not answer on $2; above are its last lines ('journalctl -u $name' on the host shows more)"
+    fi
+    sleep 0.2 # between two tries; the answer is the condition
+  done
+}
+
+# stop_instance INSTANCE: also one whose files somebody took away.
+stop_instance() {
+  local name=mlflow@$1.service state
+  rm -f "$boot_directory/$name"
+  state=$(unit_property "$name" ActiveState)
+  [[ $state == inactive ]] || logged "stopping $name" systemctl stop "$name"
+  state=$(unit_property "$name" ActiveState)
+  [[ $state != failed ]] || systemctl reset-failed "$name"
+  rm -f "$unit_directory/$name" "$state_directory/mlflow-$1".{env,py}
+  systemctl daemon-reload
+}

@@ -1,0 +1,69 @@
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import * as pulumi from "@pulumi/pulumi";
+import type { InstanceValues } from "../../step/instance";
+import { managed } from "../../step/script";
+import type { Release } from "../runtime/release";
+import { renderEnvironment, renderUnit, sizes } from "./render";
+
+export interface InstanceArgs {
+  /** What runs. */
+  readonly release: Release;
+  /** System user that it runs as. */
+  readonly account: string;
+  /** The database that it serves. */
+  readonly database: {
+    readonly name: string;
+    readonly role: string;
+    readonly port: number;
+    /** Where libpq finds the role's password. */
+    readonly passwordFile: string;
+  };
+  /** Absolute directory of the artifacts. */
+  readonly artifacts: pulumi.Input<string>;
+  /** Address that it listens on. */
+  readonly address: string;
+  /** Addresses (host or host:port) that requests may name in their Host header, beside the host's own. */
+  readonly allowedHosts: pulumi.Input<readonly string[]>;
+  /** Origins of the web interface, for its own requests. */
+  readonly origins: pulumi.Input<readonly string[]>;
+  /** Worker processes, 1 to 16, or by the host's memory. */
+  readonly workers: number | "auto";
+  /** Run MLflow's job runner (server-side scorers, GenAI evaluation); or by the host's memory. */
+  readonly jobs: boolean | "auto";
+  /** Encrypts the secrets that users keep in MLflow. */
+  readonly encryptionPassphrase: pulumi.Input<string>;
+}
+
+/** Where SQLAlchemy finds a database; the password is in the password file. */
+export const storeUri = ({ name, role, port }: InstanceArgs["database"]) =>
+  `postgresql+psycopg2://${role}@127.0.0.1:${port}/${name}`;
+
+/** Unit, environment and launcher of an instance of the server. */
+export function renderInstance(args: InstanceArgs): InstanceValues {
+  const { release, account, database, artifacts, address, workers, jobs } = args;
+  const temporary = "/var/lib/mlflow/tmp";
+  return {
+    account,
+    artifacts,
+    temporary,
+    workers,
+    jobs,
+    sizes: sizes.map((size) => `${size.memory} ${size.workers} ${size.jobs}`),
+    unit: pulumi.output(artifacts).apply((directory) => renderUnit(account, directory)),
+    launcher: `${managed}\n${readFileSync(join(__dirname, "serve.py"), "utf8").trimEnd()}`,
+    environment: pulumi
+      .output({
+        release: release.directory,
+        storeUri: storeUri(database),
+        passwordFile: database.passwordFile,
+        artifacts,
+        temporary,
+        address,
+        allowedHosts: args.allowedHosts,
+        origins: args.origins,
+        encryptionPassphrase: args.encryptionPassphrase,
+      })
+      .apply(renderEnvironment),
+  };
+}
