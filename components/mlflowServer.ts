@@ -1,13 +1,13 @@
 import * as pulumi from "@pulumi/pulumi";
 import type { MlflowServerArgs } from "./args";
 import { origin } from "./entrance/proxy/render";
-import { keepData } from "./server/data";
+import { databaseNode } from "./server/databaseNode";
 import { endpointOf } from "./server/endpoint";
-import { openEntrance } from "./server/entrance";
+import { gateway } from "./server/gateway";
 import { connectionTo, prepareHost } from "./server/host";
 import { settle } from "./server/settings";
-import { serveTracking } from "./server/tracking";
-import { findRelease } from "./tracking/runtime/release";
+import { trackingNode } from "./server/trackingNode";
+import { findRelease } from "./tracking/release";
 
 /** System user that the service runs as. */
 const account = "mlflow";
@@ -36,20 +36,13 @@ export class MlflowServer extends pulumi.ComponentResource {
 
     const release = findRelease(settings["mlflow.version"]);
     const endpoint = endpointOf(settings);
-    const part = { name, settings, connection: connectionTo(settings), parent: this };
+    const part = { name, settings, parent: this };
 
-    const { servers, runtime } = prepareHost({ ...part, release, endpoint });
-    const data = keepData({ ...part, release, runtime, account, dependsOn: [runtime, servers] });
-    const service = serveTracking({
-      ...part,
-      release,
-      runtime,
-      account,
-      database: data.database,
-      endpoint,
-      dependsOn: data.step,
-    });
-    const { users, authority } = openEntrance({ ...part, endpoint, servers, service });
+    // One host has all roles.
+    const host = prepareHost({ ...part, connection: connectionTo(settings), release, endpoint });
+    const data = databaseNode({ ...part, host, release, account });
+    const tracking = trackingNode({ ...part, host, release, account, data, endpoint });
+    const { users, authority } = gateway({ ...part, host, endpoint, tracking });
 
     this.trackingUri = endpoint.names.apply(([first = ""]) => origin(first, endpoint.port, endpoint.secure));
     this.users = pulumi.secret(users);

@@ -101,7 +101,7 @@ ingredients_of() (
       [[ ! -e $cache_authority ]] || cat "$cache_authority"
       return
       ;;
-    packaged) program+=(components/step components/host/packages components/tracking/runtime) ;;
+    packaged) program+=(components/step components/host/packages components/tracking/release.ts components/tracking/runtime) ;;
     served) program+=(components) ;;
   esac
   printf '%s\n' "$mlflow_version"

@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { supportedVersions } from "../tracking/runtime/release";
+import { supportedVersions } from "../tracking/release";
 import {
   address,
   databaseName,

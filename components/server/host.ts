@@ -3,7 +3,7 @@ import { Packages } from "../host/packages/packages";
 import { Preflight } from "../host/preflight/preflight";
 import { Updates } from "../host/updates/updates";
 import type { Connection } from "../step/ssh";
-import type { Release } from "../tracking/runtime/release";
+import type { Release } from "../tracking/release";
 import { Runtime } from "../tracking/runtime/runtime";
 import type { Endpoint } from "./endpoint";
 import type { PartArgs } from "./part";
@@ -32,13 +32,27 @@ export function connectionTo(settings: Settings): pulumi.Output<Connection> {
   );
 }
 
-export interface HostPartArgs extends PartArgs {
+/** A host that is fit, with what its roles stand on. Today one has them all. */
+export interface Host {
+  /** With which the names of the resources on it begin. */
+  readonly name: string;
+  /** Where its roles reach each other. */
+  readonly address: string;
+  readonly connection: pulumi.Output<Connection>;
+  /** The packages of PostgreSQL, nginx and of what they are run with. */
+  readonly servers: Packages;
+  /** MLflow's release. */
+  readonly runtime: Runtime;
+}
+
+export interface HostArgs extends PartArgs {
+  readonly connection: pulumi.Output<Connection>;
   readonly release: Release;
   readonly endpoint: Endpoint;
 }
 
-/** The host is fit, and has the packages of the distribution and MLflow's release. */
-export function prepareHost(args: HostPartArgs) {
+/** Looks whether the host is fit, and installs the packages of the distribution and MLflow's release. */
+export function prepareHost(args: HostArgs): Host {
   const { name, connection, parent, settings, release } = args;
   const preflight = checkHost(args);
   // The runtime needs only Python, so it is installed beside the larger packages.
@@ -60,10 +74,10 @@ export function prepareHost(args: HostPartArgs) {
     );
   }
   const runtime = new Runtime(`${name}-runtime`, { connection, release }, { parent, dependsOn: python });
-  return { servers, runtime };
+  return { name, address: "127.0.0.1", connection, servers, runtime };
 }
 
-function checkHost({ name, connection, parent, settings, release, endpoint }: HostPartArgs): Preflight {
+function checkHost({ name, connection, parent, settings, release, endpoint }: HostArgs): Preflight {
   return new Preflight(
     `${name}-preflight`,
     {
@@ -81,7 +95,7 @@ function checkHost({ name, connection, parent, settings, release, endpoint }: Ho
   );
 }
 
-function serverPackages({ settings, endpoint }: HostPartArgs): string[] {
+function serverPackages({ settings, endpoint }: HostArgs): string[] {
   return [
     ...["postgresql", "nginx", "libnginx-mod-http-lua", "curl", "logrotate", "openssl"],
     ...(endpoint.tls === "acme" ? ["certbot"] : []),

@@ -1,6 +1,6 @@
 import type * as pulumi from "@pulumi/pulumi";
 import * as random from "@pulumi/random";
-import type { Connection } from "../step/ssh";
+import type { Host } from "./host";
 import type { Settings } from "./settings";
 
 /** What every part of a server is made with. */
@@ -8,9 +8,14 @@ export interface PartArgs {
   /** Name of the server, with which the names of its resources begin. */
   readonly name: string;
   readonly settings: Settings;
-  readonly connection: pulumi.Output<Connection>;
   /** The server, whose children the resources are. */
   readonly parent: pulumi.Resource;
+}
+
+/** What every role of a host is made with. */
+export interface RoleArgs extends PartArgs {
+  /** Who has the role. */
+  readonly host: Host;
 }
 
 /** 32 letters and digits: 190 bits. Raising `rotation` makes a new one. */

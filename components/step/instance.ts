@@ -4,6 +4,8 @@ import type { Input } from "@pulumi/pulumi";
 export interface InstanceValues {
   /** System user that it runs as. */
   readonly account: string;
+  /** Address that it listens on. */
+  readonly address: string;
   /** Absolute directory of its artifacts. */
   readonly artifacts: Input<string>;
   /** Absolute directory where uploads are staged. */

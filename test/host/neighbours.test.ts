@@ -30,11 +30,13 @@ async function step(
     database: "mlflow",
     role: "mlflow",
     databasePort: port,
+    databaseAddress: "127.0.0.1",
+    clientAddress: "127.0.0.1",
     account: "mlflow",
     passwordFile: "/etc/mlflow-vps/pgpass",
     deleteData: false,
     password,
-    passwordLine: passwordLine(port, "mlflow", "mlflow", password),
+    passwordLine: passwordLine({ address: "127.0.0.1", port, name: "mlflow", role: "mlflow" }, password),
     ...values,
   };
   const script = renderScript("database", given, parts, `${body}\n${more}`);

@@ -185,7 +185,13 @@ describe("no request fails", () => {
 
   it.each([
     // The copy is migrated, the new release starts on it.
-    ["while it is rehearsed", "schema", "/usr/bin/curl", "[[ -e /etc/mlflow-vps/pgpass-rehearsal ]]", "3.16.1"],
+    [
+      "while it is rehearsed",
+      "schema",
+      "/usr/bin/curl",
+      "[[ -e /etc/mlflow-vps/pgpass-rehearsal ]]",
+      "3.16.1",
+    ],
     ["when the database was dumped", "schema", "/usr/bin/sync", "true", "3.16.1"],
     // nginx has been led to the new release (its reload is over), and the old one answers its last requests.
     [

@@ -17,7 +17,7 @@ import {
 import { connectionTo } from "../../components/server/host";
 import { settle } from "../../components/server/settings";
 import type { Connection } from "../../components/step/ssh";
-import { supportedVersions } from "../../components/tracking/runtime/release";
+import { supportedVersions } from "../../components/tracking/release";
 import { parseConfig } from "../../config/stackConfig";
 import { makeCertificate } from "../certificate";
 import { ecdsaHostKey, encryptedLoginKey, hostKey, loginKey, otherHostKey, passphrase, pinned } from "./keys";

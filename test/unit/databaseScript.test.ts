@@ -50,6 +50,8 @@ function run(
     database: "mlflow",
     role: "mlflow",
     databasePort: 5433,
+    databaseAddress: "127.0.0.1",
+    clientAddress: "127.0.0.1",
     account: "mlflow",
     passwordFile: passwordFile(),
     deleteData,

@@ -612,10 +612,13 @@ describe("the client's variables", () => {
 
 describe("the line of the password file", () => {
   test("names host, port, database, role and password", () => {
-    expect(passwordLine(5432, "mlflow", "owner", "PASSWORD")).toBe("127.0.0.1:5432:mlflow:owner:PASSWORD");
+    const access = { address: "127.0.0.1", port: 5432, name: "mlflow", role: "owner" };
+    expect(passwordLine(access, "PASSWORD")).toBe("127.0.0.1:5432:mlflow:owner:PASSWORD");
   });
 
   test("escapes what separates its fields, and the backslash, as libpq reads it", () => {
-    expect(passwordLine(5432, "a:b", "c\\d", "\\:'\" ")).toBe("127.0.0.1:5432:a\\:b:c\\\\d:\\\\\\:'\" ");
+    expect(passwordLine({ address: "127.0.0.1", port: 5432, name: "a:b", role: "c\\d" }, "\\:'\" ")).toBe(
+      "127.0.0.1:5432:a\\:b:c\\\\d:\\\\\\:'\" ",
+    );
   });
 });

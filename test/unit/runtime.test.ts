@@ -3,7 +3,7 @@ import * as fs from "node:fs";
 import { join } from "node:path";
 import { afterEach, describe, expect, test, vi } from "vitest";
 import { schema } from "../../components/schema/schema";
-import { findRelease, supportedVersions } from "../../components/tracking/runtime/release";
+import { findRelease, supportedVersions } from "../../components/tracking/release";
 
 const locks = join(__dirname, "../../components/tracking/runtime/locks");
 const lockFiles = fs.readdirSync(locks).filter((file) => file.endsWith(".txt"));

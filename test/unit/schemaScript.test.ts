@@ -28,6 +28,8 @@ beforeEach(() => {
     databasePort: 5432,
     deleteData: false,
     account: "mlflow",
+    address: rehearsal.address,
+    databaseAddress: "127.0.0.1",
     artifacts: join(directory, "tmp/rehearsal"),
     temporary: join(directory, "tmp"),
     workers: "auto",
@@ -40,7 +42,6 @@ beforeEach(() => {
     storeUri: "postgresql+psycopg2://mlflow@127.0.0.1:5432/mlflow",
     copyUri: `postgresql+psycopg2://mlflow@127.0.0.1:5432/${rehearsal.database}`,
     copyPasswordFile: join(directory, "etc/mlflow-vps/pgpass-rehearsal"),
-    copyAddress: rehearsal.address,
     smokeTest: "",
   };
   put("releases/3.17.2-lock/schema", "abc\n");

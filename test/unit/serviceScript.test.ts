@@ -29,6 +29,7 @@ beforeEach(() => {
     jobs: "auto",
     deleteData: false,
     account: "mlflow",
+    address: "127.0.0.1",
     database: "mlflow",
     databasePort: 5432,
     upstreamFile: "/etc/mlflow-vps/upstream.conf",

@@ -2,8 +2,7 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import type * as pulumi from "@pulumi/pulumi";
 import { type HostArgs, Step } from "../../step/step";
-import type { Release } from "../../tracking/runtime/release";
-import { passwordFile } from "../database/database";
+import type { Release } from "../../tracking/release";
 
 export interface AdoptionArgs extends HostArgs {
   /** What will serve the data; it must know the way from the old schema to its own. */
@@ -12,8 +11,10 @@ export interface AdoptionArgs extends HostArgs {
   readonly account: string;
   /** What the database is called from then on. */
   readonly database: string;
-  /** TCP port of PostgreSQL on 127.0.0.1. */
+  /** TCP port of PostgreSQL. */
   readonly databasePort: number;
+  /** Where the service finds the password of the database; it is there once an adoption has ended. */
+  readonly passwordFile: string;
   /** Absolute directory where the artifacts are from then on, on the file system where they were. */
   readonly artifacts: pulumi.Input<string>;
 }
@@ -24,7 +25,7 @@ export interface AdoptionArgs extends HostArgs {
  */
 export class Adoption extends Step {
   constructor(name: string, args: AdoptionArgs, opts?: pulumi.ComponentResourceOptions) {
-    const { connection, release, account, database, databasePort, artifacts } = args;
+    const { connection, release, account, database, databasePort, passwordFile, artifacts } = args;
     super(
       "mlflow:adoption:Adoption",
       name,

@@ -5,7 +5,7 @@
 readonly mark='# mlflow-vps'
 readonly databases=$database,$scratch_database # the second is there while a migration is tried
 readonly access_lines="local  $databases  all                    peer           $mark
-host   $databases  $role  127.0.0.1/32  scram-sha-256  $mark
+host   $databases  $role  $client_address/32  scram-sha-256  $mark
 host   $databases  all  0.0.0.0/0  reject  $mark
 host   $databases  all  ::/0  reject  $mark"
 readonly server_settings="$managed

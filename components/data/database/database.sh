@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# Database and owner role in the distribution's PostgreSQL, reached on 127.0.0.1 with scram-sha-256 only.
+# Database and owner role in the distribution's PostgreSQL, reached with scram-sha-256 only.
 
 check() {
   local answers role_problem owner password_problems refusal

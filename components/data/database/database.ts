@@ -1,34 +1,39 @@
 import * as pulumi from "@pulumi/pulumi";
 import { type HostArgs, Step } from "../../step/step";
+import type { DatabaseAccess } from "../access";
 
 export interface DatabaseArgs extends HostArgs {
-  /** Name of the database. One of that name that is already there is adopted with all its rows. */
-  readonly database: string;
-  /** Role that owns the database; it gets no other rights. */
-  readonly role: string;
+  /**
+   * How the service reaches the database, and as whom. A database of that name that is already there is adopted with all
+   * its rows; the role owns it, and gets no other rights.
+   */
+  readonly access: DatabaseAccess;
+  /** IPv4 address from which the service comes. */
+  readonly client: string;
   /** Password of the role. Changing it takes effect at once; open connections stay. */
   readonly password: pulumi.Input<string>;
-  /** TCP port of PostgreSQL on 127.0.0.1. */
-  readonly port: number;
-  /** System user of the service, who may read the password file. */
-  readonly account: string;
   /** Drop database and role when the step is removed; applied by `up`, before a destroy. */
   readonly deleteData: boolean;
 }
 
-/** Where libpq finds the password on the host: mode 0600, owned by the service's system user. */
-export const passwordFile = "/etc/mlflow-vps/pgpass";
-
 /** One line of a libpq password file; see "The Password File" in PostgreSQL's manual. */
-export function passwordLine(port: number, database: string, role: string, password: string): string {
+export function passwordLine(
+  { address, port, name, role }: Omit<DatabaseAccess, "credentials">,
+  password: string,
+): string {
   const escaped = (text: string) => text.replace(/[\\:]/g, "\\$&");
-  return ["127.0.0.1", String(port), database, role, password].map(escaped).join(":");
+  return [address, String(port), name, role, password].map(escaped).join(":");
 }
 
-/** The database and the role that owns it, with a generated password, reachable from the host itself only. */
+/**
+ * The database and the role that owns it, with a generated password, reachable from the host itself only.
+ *
+ * It writes the credentials too: between a password in PostgreSQL that is new and a file that is not, every new connection
+ * of the service would be refused, so one step changes both within milliseconds.
+ */
 export class Database extends Step {
   constructor(name: string, args: DatabaseArgs, opts?: pulumi.ComponentResourceOptions) {
-    const { connection, database, role, password, port, account, deleteData } = args;
+    const { connection, access, client, password, deleteData } = args;
     super(
       "mlflow:database:Database",
       name,
@@ -38,10 +43,19 @@ export class Database extends Step {
         folder: __dirname,
         scripts: ["access", "owner", "password", "database"],
         uses: ["commands", "accounts", "postgres", "scratch"],
-        settings: { database, role, databasePort: port, account, passwordFile, deleteData },
+        settings: {
+          database: access.name,
+          role: access.role,
+          databasePort: access.port,
+          account: access.credentials.owner,
+          passwordFile: access.credentials.file,
+          deleteData,
+        },
         payload: {
+          databaseAddress: access.address,
+          clientAddress: client,
           password,
-          passwordLine: pulumi.output(password).apply((text) => passwordLine(port, database, role, text)),
+          passwordLine: pulumi.output(password).apply((text) => passwordLine(access, text)),
         },
       },
       opts,

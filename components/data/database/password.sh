@@ -6,7 +6,7 @@
 login_refusal() {
   local psql output code=0
   psql=$(client psql)
-  output=$(PGPASSFILE=$password_file PGCONNECT_TIMEOUT=5 "$psql" --no-psqlrc --no-password --host 127.0.0.1 --port "$database_port" \
+  output=$(PGPASSFILE=$password_file PGCONNECT_TIMEOUT=5 "$psql" --no-psqlrc --no-password --host "$database_address" --port "$database_port" \
     --username "$role" --dbname "$database" --command 'select 1' 2>&1 </dev/null) || code=$?
   ((code == 0)) || head -n 1 <<<"${output:-psql exited $code}"
 }

@@ -7,32 +7,19 @@ require_room() {
   [[ -z $lacking ]] || fail "the migration needs a copy and a dump of the database, nothing was changed:"$'\n'"$lacking"
 }
 
-# starts_instead INSTANCE...: whether one of them starts at boot.
-starts_instead() {
-  local instance
-  for instance; do
-    if [[ -L $boot_directory/mlflow@$instance.service ]]; then
-      echo yes
-      return
-    fi
-  done
-}
-
-# late_instance: one that still answers requests, though another one has followed it.
+# late_instance: one that still answers requests, though another one, which starts at boot, has followed it.
 late_instance() {
-  local running followed instance open
+  local running instance open followed='' late=''
   running=$(running_instances)
-  # shellcheck disable=SC2086 # a list
-  followed=$(starts_instead $running)
-  [[ -n $followed ]] || return 0
   for instance in $running; do
-    [[ -e $state_directory/mlflow-$instance.env && ! -L $boot_directory/mlflow@$instance.service ]] || continue
-    open=$(connections_to "$instance")
-    if ((open > 0)); then
-      echo "mlflow@$instance.service"
-      return
+    if [[ -L $boot_directory/mlflow@$instance.service ]]; then
+      followed=yes
+    elif [[ -e $state_directory/mlflow-$instance.env ]]; then
+      open=$(connections_to "$instance")
+      ((open == 0)) || late=mlflow@$instance.service
     fi
   done
+  [[ -z $followed ]] || echo "$late"
 }
 
 # The port of such a one is needed after the migration: it is waited for before.
@@ -49,6 +36,17 @@ await_late_instance() {
   done
 }
 
+# free_port FIRST: the first one from there on where nothing listens.
+free_port() {
+  local free=$1 taken
+  while true; do
+    taken=$(listener_inode "$free")
+    [[ -n $taken ]] || break
+    ((free += 1))
+  done
+  echo "$free"
+}
+
 end_rehearsal() {
   stop_instance rehearsal
   drop_scratch
@@ -59,17 +57,16 @@ end_rehearsal() {
 # Migrates a copy of the database and runs the new release on it, with artifacts of its own, on an address and a port to
 # which nginx never leads.
 rehearse() {
-  local text port address
+  local text spare
   say "rehearsing the migration on a copy of the database"
   text=$(sed "s/:$database:/:$scratch_database:/" "$password_file")
   at_exit end_rehearsal
   write_file "$copy_password_file" "$account:$account" 0600 "$text"
   make_directories
   rehearse_migration "$database" "$role" upgrade_schema "$copy_uri" "$copy_password_file"
-  port=$(free_port 5000)
-  address=$copy_address:$port
-  start_instance rehearsal "$address"
-  logged "trying MLflow $version on the copy" python3 -c "$smoke_test" "$address"
+  spare=$(free_port 5000)
+  start_instance rehearsal "$spare"
+  logged "trying MLflow $version on the copy" python3 -c "$smoke_test" "$address:$spare"
   stop_instance rehearsal
   exit_command_now # of rehearse_migration
   exit_command_now

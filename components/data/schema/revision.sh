@@ -8,7 +8,7 @@ read_schema() {
   psql=$(client psql)
   schema=$(
     PGPASSFILE=$password_file "$psql" --no-psqlrc --no-password --quiet --tuples-only --no-align --set ON_ERROR_STOP=1 \
-      "postgresql://$role@127.0.0.1:$database_port/$database" 2>&1 <<'SQL'
+      "postgresql://$role@$database_address:$database_port/$database" 2>&1 <<'SQL'
 select to_regclass('public.alembic_version') is not null as present \gset
 \if :present
 select version_num from alembic_version;

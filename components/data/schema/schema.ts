@@ -3,20 +3,14 @@ import { join } from "node:path";
 import type * as pulumi from "@pulumi/pulumi";
 import type { InstanceValues } from "../../step/instance";
 import { type HostArgs, Step } from "../../step/step";
+import { type DatabaseAccess, storeUri } from "../access";
 
 export interface SchemaArgs extends HostArgs {
   /** The version whose schema the database gets, and the directory on the host where it is installed. */
   readonly release: { readonly version: string; readonly directory: string };
-  /** Where the database is; the role owns it. */
-  readonly database: {
-    readonly name: string;
-    readonly role: string;
-    readonly port: number;
-    /** Where libpq finds the role's password. */
-    readonly passwordFile: string;
-  };
-  /** Where SQLAlchemy finds the database, and its copy. */
-  readonly uris: { readonly database: string; readonly copy: string };
+  readonly database: DatabaseAccess;
+  /** The copy of it that a rehearsal makes. */
+  readonly copy: DatabaseAccess;
   /** The server that is tried on the copy: see `rehearsal`. */
   readonly rehearsed: InstanceValues;
   /** Delete the dumps when the step is removed; applied by `up`, before a destroy. */
@@ -39,7 +33,7 @@ export const rehearsal = {
  */
 export class Schema extends Step {
   constructor(name: string, args: SchemaArgs, opts?: pulumi.ComponentResourceOptions) {
-    const { connection, release, database, uris, rehearsed, deleteData } = args;
+    const { connection, release, database, copy, rehearsed, deleteData } = args;
     super(
       "mlflow:schema:Schema",
       name,
@@ -59,11 +53,11 @@ export class Schema extends Step {
         },
         payload: {
           ...rehearsed,
-          passwordFile: database.passwordFile,
-          storeUri: uris.database,
-          copyUri: uris.copy,
-          copyPasswordFile: rehearsal.passwordFile,
-          copyAddress: rehearsal.address,
+          databaseAddress: database.address,
+          passwordFile: database.credentials.file,
+          storeUri: storeUri(database),
+          copyUri: storeUri(copy),
+          copyPasswordFile: copy.credentials.file,
           smokeTest: readFileSync(join(__dirname, "smoke.py"), "utf8"),
         },
       },

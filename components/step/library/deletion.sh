@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# Deleting a directory, but nothing that is mounted in it.
+# Deleting a directory, but nothing that is mounted in it; and what is old.
 
 # delete_directory PATH: with all that is in it. What is mounted further down stays as it is, and so does what a symbolic
 # link leads to; a volume that is mounted at the path itself is emptied.
@@ -39,3 +39,6 @@ mounts_below() {
     [[ $point != "$1"/* ]] || mounts+=("$point")
   done </proc/self/mountinfo
 }
+
+# newest_last DIRECTORY FIND_ARGUMENT...
+newest_last() { [[ ! -d $1 ]] || find "$@" -printf '%T@ %p\n' | sort --numeric-sort | cut -d ' ' -f 2-; }

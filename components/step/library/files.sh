@@ -76,6 +76,3 @@ holders() {
   done
   echo "$all"
 }
-
-# newest_last DIRECTORY FIND_ARGUMENT...
-newest_last() { [[ ! -d $1 ]] || find "$@" -printf '%T@ %p\n' | sort --numeric-sort | cut -d ' ' -f 2-; }

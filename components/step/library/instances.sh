@@ -47,20 +47,19 @@ running_instances() {
   systemctl list-units --plain --no-legend 'mlflow@*.service' | sed -n 's/^mlflow@\([0-9]*\)\.service .*/\1/p'
 }
 
-# answers ADDRESS: whether the API does there.
+# answers PORT: whether the API does there.
 answers() {
   local code=0
   curl --silent --noproxy '*' --fail --max-time 10 --output /dev/null --header 'Content-Type: application/json' \
-    --data '{"max_results": 1}' "http://$1/api/2.0/mlflow/experiments/search" || code=$?
+    --data '{"max_results": 1}' "http://$address:$1/api/2.0/mlflow/experiments/search" || code=$?
   ((code < 126)) || fail "curl cannot be run"
   ((code != 0)) || echo yes
 }
 
-# start_instance INSTANCE ADDRESS [COMMAND...]: starts it, and waits until it answers there. Before each look, runs this
-# command.
+# start_instance INSTANCE PORT [COMMAND...]: starts it, and waits until it answers there. Before each look, runs this command.
 start_instance() {
   local name=mlflow@$1.service
-  with_files_of "$1" "${2#*:}" write_file
+  with_files_of "$1" "$2" write_file
   systemctl daemon-reload
   # What answers must be what is started here.
   logged "stopping any earlier $name" systemctl stop "$name"
@@ -79,7 +78,7 @@ await_answer() {
       invocation=$(unit_property "$name" InvocationID)
       journalctl "_SYSTEMD_INVOCATION_ID=$invocation" --lines 15 --no-pager --output cat >&2
       stop_instance "$1"
-      fail "MLflow $version does not answer on $2; above are its last lines ('journalctl -u $name' on the host shows more)"
+      fail "MLflow $version does not answer on $address:$2; above are its last lines ('journalctl -u $name' on the host shows more)"
     fi
     sleep 0.2 # between two tries; the answer is the condition
   done

@@ -16,17 +16,6 @@ listener_inode() {
   awk -v port="$pattern" '$2 ~ port && $4 == "0A" && !inode { inode = $10 } END { print inode }' "${tables[@]}"
 }
 
-# free_port FIRST: the first one from there on where nothing listens.
-free_port() {
-  local free=$1 taken
-  while true; do
-    taken=$(listener_inode "$free")
-    [[ -n $taken ]] || break
-    ((free += 1))
-  done
-  echo "$free"
-}
-
 # connections_to PORT: how many a server on that port has open.
 connections_to() {
   local pattern

@@ -2,7 +2,7 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import type * as pulumi from "@pulumi/pulumi";
 import { type HostArgs, Step } from "../../step/step";
-import { home, locks, type Release } from "./release";
+import { home, locks, type Release } from "../release";
 
 /** Versions of Python 3 that the locks serve. */
 const pythons = ["3.10", "3.11", "3.12", "3.13"];

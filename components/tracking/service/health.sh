@@ -65,6 +65,6 @@ check_instance() {
   replaced=$(replaced_files "$1")
   [[ -z $replaced ]] || problem "$name runs with libraries that an update has replaced since (${replaced//$'\n'/, })"
   with_directories check_reach "$name" "$process"
-  answer=$(answers "127.0.0.1:$1")
-  [[ -n $answer ]] || problem "the MLflow API does not answer on 127.0.0.1:$1"
+  answer=$(answers "$1")
+  [[ -n $answer ]] || problem "the MLflow API does not answer on $address:$1"
 }

@@ -1,9 +1,10 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import * as pulumi from "@pulumi/pulumi";
+import { type DatabaseAccess, storeUri } from "../../data/access";
 import type { InstanceValues } from "../../step/instance";
 import { managed } from "../../step/script";
-import type { Release } from "../runtime/release";
+import type { Release } from "../release";
 import { renderEnvironment, renderUnit, sizes } from "./render";
 
 export interface InstanceArgs {
@@ -12,13 +13,7 @@ export interface InstanceArgs {
   /** System user that it runs as. */
   readonly account: string;
   /** The database that it serves. */
-  readonly database: {
-    readonly name: string;
-    readonly role: string;
-    readonly port: number;
-    /** Where libpq finds the role's password. */
-    readonly passwordFile: string;
-  };
+  readonly database: DatabaseAccess;
   /** Absolute directory of the artifacts. */
   readonly artifacts: pulumi.Input<string>;
   /** Address that it listens on. */
@@ -35,16 +30,13 @@ export interface InstanceArgs {
   readonly encryptionPassphrase: pulumi.Input<string>;
 }
 
-/** Where SQLAlchemy finds a database; the password is in the password file. */
-export const storeUri = ({ name, role, port }: InstanceArgs["database"]) =>
-  `postgresql+psycopg2://${role}@127.0.0.1:${port}/${name}`;
-
 /** Unit, environment and launcher of an instance of the server. */
 export function renderInstance(args: InstanceArgs): InstanceValues {
   const { release, account, database, artifacts, address, workers, jobs } = args;
   const temporary = "/var/lib/mlflow/tmp";
   return {
     account,
+    address,
     artifacts,
     temporary,
     workers,
@@ -56,7 +48,7 @@ export function renderInstance(args: InstanceArgs): InstanceValues {
       .output({
         release: release.directory,
         storeUri: storeUri(database),
-        passwordFile: database.passwordFile,
+        passwordFile: database.credentials.file,
         artifacts,
         temporary,
         address,

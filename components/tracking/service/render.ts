@@ -145,7 +145,7 @@ export function renderEnvironment(settings: Environment): string {
     TMPDIR: settings.temporary,
     MLFLOW_HOST: settings.address,
     // An explicit list replaces MLflow's own, so it also names the host itself.
-    MLFLOW_SERVER_ALLOWED_HOSTS: [...settings.allowedHosts, "127.0.0.1:*", "localhost:*"].join(","),
+    MLFLOW_SERVER_ALLOWED_HOSTS: [...settings.allowedHosts, `${settings.address}:*`, "localhost:*"].join(","),
     MLFLOW_SERVER_CORS_ALLOWED_ORIGINS: settings.origins.join(","),
     MLFLOW_CRYPTO_KEK_PASSPHRASE: settings.encryptionPassphrase,
     MLFLOW_DISABLE_TELEMETRY: "true",

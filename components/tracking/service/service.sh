@@ -1,6 +1,6 @@
 # shellcheck shell=bash
-# The tracking server on 127.0.0.1: instances of one unit, each on a port of its own. One serves; a changed one starts
-# beside it, is proven, takes nginx over, and the one before is drained and stopped.
+# The tracking server: instances of one unit, each on a port of its own. One serves; a changed one starts beside it, is
+# proven, takes nginx over, and the one before is drained and stopped.
 
 readonly rotation_file=/etc/logrotate.d/mlflow
 # Also where needrestart is not installed: it may be later.
@@ -41,7 +41,7 @@ apply() {
     vacate "$spare"
     require_free_port "$spare"
     say "starting MLflow $version on port $spare"
-    start_instance "$spare" "127.0.0.1:$spare" signal_job_runner "$spare" STOP
+    start_instance "$spare" "$spare" signal_job_runner "$spare" STOP
     promote "$spare"
   else
     promote "$serving"

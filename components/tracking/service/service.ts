@@ -5,17 +5,16 @@ import { type HostArgs, Step } from "../../step/step";
 import { type InstanceArgs, renderInstance } from "./instance";
 import { renderLogRotation, renderRestartRule } from "./render";
 
-export interface ServiceArgs extends HostArgs, Omit<InstanceArgs, "address"> {
+export interface ServiceArgs extends HostArgs, InstanceArgs {
   /** Raised when the release was healed in place: what runs may not be what is on the disk now, and is replaced. */
   readonly releaseGeneration: pulumi.Input<number>;
-  /** First of two TCP ports on 127.0.0.1: a changed service starts on the free one, then takes over. */
+  /** First of two TCP ports: a changed service starts on the free one, then takes over. */
   readonly port: number;
+  /** Names the instance that serves, in nginx's words; part of the upstream of the site. */
+  readonly upstreamFile: string;
   /** Delete the artifacts when the step is removed; applied by `up`, before a destroy. */
   readonly deleteData: boolean;
 }
-
-/** Names the instance that serves, in nginx's words; part of the upstream of the site. */
-export const upstreamFile = "/etc/mlflow-vps/upstream.conf";
 
 /** The tracking server: a systemd unit, its environment, its logs, and the proof that its API answers. */
 export class Service extends Step {
@@ -52,10 +51,10 @@ export class Service extends Step {
           deleteData,
         },
         payload: {
-          ...renderInstance({ ...args, address: "127.0.0.1" }),
+          ...renderInstance(args),
           database: database.name,
           databasePort: database.port,
-          upstreamFile,
+          upstreamFile: args.upstreamFile,
           queuedJobs: readFileSync(join(__dirname, "queued_jobs.py"), "utf8"),
           logRotation: renderLogRotation(account),
           restartRule: renderRestartRule(),

@@ -11,7 +11,7 @@ spare_of() { if [[ $1 == "$port" ]]; then echo $((port + 1)); else echo "$port";
 upstream_to() {
   local spare
   spare=$(spare_of "$1")
-  printf '%s\n' "$managed" "server 127.0.0.1:$1 max_fails=0;" "server 127.0.0.1:$spare max_fails=0 backup;"
+  printf '%s\n' "$managed" "server $address:$1 max_fails=0;" "server $address:$spare max_fails=0 backup;"
 }
 
 enabled_instances() { find "$boot_directory" -name 'mlflow@*.service' | sed -n 's/.*@\([0-9]*\)\.service$/\1/p'; }
@@ -54,7 +54,7 @@ serving_instance() {
   local running text written instance
   running=$(running_instances)
   text=$(content_of "$upstream_file")
-  written=$(sed -n '/backup/d; s/^server 127\.0\.0\.1:\([0-9]*\).*;$/\1/p' <<<"$text")
+  written=$(sed -n '/backup/d; s/^server [^:]*:\([0-9]*\).*;$/\1/p' <<<"$text")
   if [[ -z $running || " ${running//$'\n'/ } " == *" ${written:-none} "* ]]; then
     echo "$written"
     return

@@ -6,15 +6,13 @@ import { ownAuthority } from "../entrance/certificate/provided";
 import { ReverseProxy } from "../entrance/proxy/reverseProxy";
 import { Firewall } from "../host/firewall/firewall";
 import { schema } from "../schema/schema";
-import { type Service, upstreamFile } from "../tracking/service/service";
 import type { Endpoint } from "./endpoint";
-import { type PartArgs, password } from "./part";
+import { password, type RoleArgs } from "./part";
+import type { TrackingNode } from "./trackingNode";
 
-export interface EntrancePartArgs extends PartArgs {
+export interface GatewayArgs extends RoleArgs {
   readonly endpoint: Endpoint;
-  /** The packages of nginx and of what it is run with. */
-  readonly servers: pulumi.Resource;
-  readonly service: Service;
+  readonly tracking: TrackingNode;
 }
 
 /** What a client needs: a name and a password, and whom to trust. */
@@ -25,8 +23,8 @@ export interface ClientAccess {
   readonly authority: pulumi.Output<string>;
 }
 
-/** nginx with TLS and the users' passwords, and the firewall. */
-export function openEntrance(args: EntrancePartArgs): ClientAccess {
+/** Lets users in: nginx with TLS and their passwords, and the firewall. */
+export function gateway(args: GatewayArgs): ClientAccess {
   const users = pulumi.all(passwords(args));
   const { pem, authority } = issueCertificate(args);
   const certificate = args.endpoint.secure ? [installCertificate(args, pem)] : [];
@@ -38,7 +36,7 @@ export function openEntrance(args: EntrancePartArgs): ClientAccess {
   return { users, authority };
 }
 
-function passwords(args: EntrancePartArgs): Record<string, pulumi.Output<string>> {
+function passwords(args: GatewayArgs): Record<string, pulumi.Output<string>> {
   const { users, "rotation.users.<name>": rotations } = args.settings;
   const { default: first } = schema["rotation.users.<name>"];
   return Object.fromEntries(
@@ -47,7 +45,7 @@ function passwords(args: EntrancePartArgs): Record<string, pulumi.Output<string>
 }
 
 /** Private key and certificate chain in PEM, where they do not come later or not at all. */
-function issueCertificate({ name, parent, settings, endpoint }: EntrancePartArgs): {
+function issueCertificate({ name, parent, settings, endpoint }: GatewayArgs): {
   readonly pem?: pulumi.Output<string>;
   readonly authority: pulumi.Output<string>;
 } {
@@ -70,65 +68,69 @@ function issueCertificate({ name, parent, settings, endpoint }: EntrancePartArgs
 }
 
 function installCertificate(
-  { name, connection, parent, endpoint, servers }: EntrancePartArgs,
+  { parent, host, endpoint }: GatewayArgs,
   pem: pulumi.Output<string> | undefined,
 ): Certificate {
   return new Certificate(
-    `${name}-certificate`,
+    `${host.name}-certificate`,
     {
-      connection,
+      connection: host.connection,
       names: endpoint.names,
       pem,
       // Only the stack's own is renewed by the next up; certbot looks after its own, and a person after a provided one.
       daysNeeded: endpoint.tls === "selfSigned" ? 14 : 0,
     },
-    { parent, dependsOn: servers },
+    { parent, dependsOn: host.servers },
   );
 }
 
 function installProxy(
-  { name, connection, parent, settings, endpoint, service }: EntrancePartArgs,
+  { parent, host, settings, endpoint, tracking }: GatewayArgs,
   users: pulumi.Output<Record<string, string>>,
   certificate: readonly Certificate[],
 ): ReverseProxy {
   const { names, port, httpPort, secure, tls } = endpoint;
   return new ReverseProxy(
-    `${name}-proxy`,
+    `${host.name}-proxy`,
     {
-      connection,
+      connection: host.connection,
       names,
       port,
       secure,
       httpPort,
-      upstreamFile,
+      upstreamFile: tracking.upstream,
       certificateFile,
       challengeDirectory: tls === "acme" ? challengeDirectory : undefined,
       strictTransport: settings.domain !== undefined && (tls === "acme" || tls === "provided"),
       users,
     },
-    { parent, dependsOn: [service, ...certificate] },
+    { parent, dependsOn: [tracking.ready, ...certificate] },
   );
 }
 
-function closePorts({ name, connection, parent, endpoint }: EntrancePartArgs, proxy: ReverseProxy): Firewall {
+function closePorts({ parent, host, endpoint }: GatewayArgs, proxy: ReverseProxy): Firewall {
   const { port, httpPort } = endpoint;
-  const rules = { connection, ports: [port, ...(httpPort === undefined ? [] : [httpPort])] };
+  const rules = { connection: host.connection, ports: [port, ...(httpPort === undefined ? [] : [httpPort])] };
   const trial = new Firewall(
-    `${name}-firewall-trial`,
+    `${host.name}-firewall-trial`,
     { ...rules, phase: "trial" },
     { parent, dependsOn: proxy },
   );
-  return new Firewall(`${name}-firewall-kept`, { ...rules, phase: "kept" }, { parent, dependsOn: trial });
+  return new Firewall(
+    `${host.name}-firewall-kept`,
+    { ...rules, phase: "kept" },
+    { parent, dependsOn: trial },
+  );
 }
 
 function requestCertificate(
-  { name, connection, parent, settings, endpoint }: EntrancePartArgs,
+  { parent, host, settings, endpoint }: GatewayArgs,
   dependsOn: pulumi.Resource[],
 ): Acme {
   return new Acme(
-    `${name}-acme`,
+    `${host.name}-acme`,
     {
-      connection,
+      connection: host.connection,
       domain: endpoint.names.apply(([first = ""]) => first),
       email: settings["tls.email"],
       directory: settings["tls.acmeDirectory"],

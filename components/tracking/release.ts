@@ -3,7 +3,7 @@ import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 
 /** Where the lock files are: one for each version of MLflow, and that of uv. */
-export const locks = join(__dirname, "locks");
+export const locks = join(__dirname, "runtime/locks");
 /** Where releases and their installer are on the host. */
 export const home = "/opt/mlflow";
 
