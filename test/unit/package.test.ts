@@ -1,37 +1,44 @@
 /** The npm package, as another Pulumi program finds it in its node_modules. */
-import { execFileSync, spawnSync } from "node:child_process";
+import { execFileSync } from "node:child_process";
 import {
   copyFileSync,
   mkdirSync,
   mkdtempSync,
   readdirSync,
+  readFileSync,
   rmSync,
   symlinkSync,
   writeFileSync,
 } from "node:fs";
+import { isBuiltin } from "node:module";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { dependencies } from "../../package.json";
 import { hostKey, loginKey } from "./keys";
 
 const project = join(__dirname, "../..");
 const minutes = 60_000;
 
-/** A program's directory; all other packages are those of this project. */
+/** A program's directory; the packages that the package lists are those of this project. */
 let directory: string;
+const installed = () => join(directory, "node_modules/mlflow-vps");
+const manifest = () => JSON.parse(readFileSync(join(installed(), "package.json"), "utf8"));
 const run = (command: string, ...args: string[]) =>
   execFileSync(command, args, { cwd: directory, encoding: "utf8", stdio: ["ignore", "pipe", "pipe"] });
 
 beforeAll(() => {
   directory = mkdtempSync(join(tmpdir(), "mlflow-vps-package-"));
-  const modules = join(directory, "node_modules");
-  mkdirSync(join(modules, "mlflow-vps"), { recursive: true });
+  mkdirSync(installed(), { recursive: true });
   execFileSync(join(project, "scripts/build.sh"), { stdio: "pipe" });
-  run("npm", "pack", project, "--silent");
+  run("npm", "pack", join(project, "package"), "--silent");
   const [archive = ""] = readdirSync(directory).filter((name) => name.endsWith(".tgz"));
-  run("tar", "-xzf", archive, "--strip-components=1", "-C", join(modules, "mlflow-vps"));
-  for (const name of readdirSync(join(project, "node_modules")).filter((each) => !each.startsWith("."))) {
-    symlinkSync(join(project, "node_modules", name), join(modules, name));
+  run("tar", "-xzf", archive, "--strip-components=1", "-C", installed());
+  // The types of Node are what the example needs besides.
+  for (const name of [...Object.keys(manifest().dependencies), "@types/node"]) {
+    const link = join(directory, "node_modules", name);
+    mkdirSync(dirname(link), { recursive: true });
+    symlinkSync(join(project, "node_modules", name), link);
   }
 }, 3 * minutes);
 afterAll(() => rmSync(directory, { recursive: true, force: true }));
@@ -55,10 +62,7 @@ pulumi.runtime.setMocks({ newResource, call: () => ({}) }, "other", "dev", false
 
 describe("the npm package", () => {
   test("holds the components, what they read beside them, and nothing else", () => {
-    const files = readdirSync(join(directory, "node_modules/mlflow-vps"), {
-      recursive: true,
-      encoding: "utf8",
-    });
+    const files = readdirSync(installed(), { recursive: true, encoding: "utf8" });
     expect(files).toEqual(
       expect.arrayContaining([
         "dist/components/index.js",
@@ -68,18 +72,28 @@ describe("the npm package", () => {
         "dist/components/tracking/runtime/locks/3.17.2.txt",
       ]),
     );
-    expect(files.filter((name) => !/^(dist|mlflow-vps$|package\.json|README\.md)/.test(name))).toEqual([]);
+    expect(files.filter((name) => !/^(dist|package\.json|README\.md)/.test(name))).toEqual([]);
     expect(files.filter((name) => /^dist\/(?!components)|(?<!\.d)\.ts$/.test(name))).toEqual([]);
   });
 
-  test("says that the operator's command needs a checkout, which npm packs in any case", () => {
-    const { status, stderr } = spawnSync(join(directory, "node_modules/mlflow-vps/mlflow-vps"), {
-      encoding: "utf8",
-    });
-    expect({ status, stderr }).toEqual({
-      status: 1,
-      stderr: "mlflow-vps: this command works in a checkout of the project, not from its npm package\n",
-    });
+  test("lists the packages that its code requires, in the project's versions, and no others", () => {
+    const code = readdirSync(installed(), { recursive: true, encoding: "utf8" })
+      .filter((name) => name.endsWith(".js"))
+      .map((name) => readFileSync(join(installed(), name), "utf8"))
+      .join("\n");
+    const required = [...code.matchAll(/\brequire\("([^"]+)"\)/g)]
+      .map(([, path = ""]) => path)
+      .filter((path) => !path.startsWith(".") && !isBuiltin(path));
+    expect(required).toContain("ssh2");
+    const versions: Readonly<Record<string, string>> = dependencies;
+    expect(manifest().dependencies).toEqual(
+      Object.fromEntries(required.map((name) => [name, versions[name]])),
+    );
+  });
+
+  test("has no command: the operator's needs a checkout", () => {
+    const { bin, scripts, devDependencies } = manifest();
+    expect({ bin, scripts, devDependencies }).toEqual({});
   });
 
   test("makes a server in another program, its scripts and the probe's code included", {
