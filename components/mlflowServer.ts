@@ -29,10 +29,15 @@ export class MlflowServer extends pulumi.ComponentResource {
   /** Name of the database on the host. */
   public readonly databaseName: pulumi.Output<string>;
 
-  /** @throws `pulumi.InputPropertiesError` that lists every wrong argument; then nothing was made */
+  /**
+   * @throws `pulumi.InputPropertiesError` that lists every wrong argument; then nothing was made. Where some are outputs, the
+   * program fails with it once they are known
+   */
   constructor(name: string, args: MlflowServerArgs, opts?: pulumi.ComponentResourceOptions) {
-    const settings = settle(name, args);
-    super("mlflow:index:MlflowServer", name, {}, opts);
+    const { settings, sound } = settle(name, args);
+    // The server waits for what its arguments turn out to be, and its children wait for it.
+    const waiting = { dependsOn: sound.apply(() => []) };
+    super("mlflow:index:MlflowServer", name, {}, pulumi.mergeOptions(opts, waiting));
 
     const release = findRelease(settings["mlflow.version"]);
     const endpoint = endpointOf(settings);

@@ -10,12 +10,18 @@ export type Settings = {
   readonly [K in Key]: Schema[K] extends { readonly input: true } ? pulumi.Output<Values[K]> : Values[K];
 };
 
+export interface Settled {
+  readonly settings: Settings;
+  /** Waits until all is known and found sound; fails where it is not. */
+  readonly sound: pulumi.Output<true>;
+}
+
 /**
- * Checks what is known now, and all of it once it is known: before that nothing that takes an output is made.
+ * Checks what is known now, and all of it once it is known: before that no setting that is an output has a value.
  *
  * @throws `pulumi.InputPropertiesError` with all problems, each with the path of its argument
  */
-export function settle(name: string, args: MlflowServerArgs): Settings {
+export function settle(name: string, args: MlflowServerArgs): Settled {
   const given = new Map(flatten(args));
   const later = new Map([...given].filter(([, value]) => isLater(value)));
   const { values, problems } = check(given, new Set(later.keys()));
@@ -25,7 +31,7 @@ export function settle(name: string, args: MlflowServerArgs): Settings {
   const sound = pulumi.unsecret(
     pulumi.output(Object.fromEntries(later)).apply((known) => {
       refuse(name, check(new Map([...given, ...Object.entries(known)])).problems);
-      return true;
+      return true as const;
     }),
   );
   const inputs = keys
@@ -37,7 +43,7 @@ export function settle(name: string, args: MlflowServerArgs): Settings {
         .apply(([known]) => type.optional().parse(known ?? usual));
       return [key, value];
     });
-  return { ...values, ...Object.fromEntries(inputs) };
+  return { settings: { ...values, ...Object.fromEntries(inputs) }, sound };
 }
 
 const isLater = (value: unknown) => pulumi.Output.isInstance(value) || value instanceof Promise;
@@ -57,10 +63,17 @@ function misplaced(given: readonly string[], later: ReadonlyMap<string, unknown>
 }
 
 function refuse(name: string, problems: readonly Problem[]): void {
-  if (problems.length > 0) {
-    throw new pulumi.InputPropertiesError({
-      message: tellProblems(`MlflowServer '${name}'`, problems),
-      errors: problems.map(({ key, reason }) => ({ propertyPath: key, reason })),
-    });
+  if (problems.length === 0) {
+    return;
   }
+  const message = tellProblems(`MlflowServer '${name}'`, problems);
+  const error = new pulumi.InputPropertiesError({
+    message,
+    errors: problems.map(({ key, reason }) => ({ propertyPath: key, reason })),
+  });
+  // The message says it all. The engine would print the stack, and the SDK puts the name of each property that waits for
+  // the value before the message, dozens of them.
+  error.stack = "";
+  Object.defineProperty(error, "message", { get: () => message, set: () => undefined });
+  throw error;
 }

@@ -65,7 +65,7 @@ afterEach(() => {
 /** What the server makes of this config: complete with the defaults. */
 const parse = (raw: Raw): Values => check(new Map(flatten(parseConfig(raw, directory)))).values;
 const connectionOf = (raw: Raw): Promise<Connection> =>
-  settled(connectionTo(settle("test", parseConfig(raw, directory))));
+  settled(connectionTo(settle("test", parseConfig(raw, directory)).settings));
 
 /** The message about this config, which must not be accepted. */
 function refusal(raw: Raw): string {
@@ -610,7 +610,7 @@ describe("secrets", () => {
 
   test("make the connection secret as a whole", async () => {
     const { isSecret } = await import("@pulumi/pulumi");
-    expect(await isSecret(connectionTo(settle("test", parseConfig(least, directory))))).toBe(true);
+    expect(await isSecret(connectionTo(settle("test", parseConfig(least, directory)).settings))).toBe(true);
   });
 });
 

@@ -148,7 +148,7 @@ describe("arguments that are outputs of other resources", () => {
   test("are checked once they are known, with the others, and nothing that takes one is made", async () => {
     const went: string[] = [];
     const failures = await failuresOf(() => {
-      const settings = settle("lab", {
+      const { settings } = settle("lab", {
         host: { ...host, address: later("not a host"), port: later(443) },
         artifacts: { directory: "/srv/mlflow" },
       });
@@ -167,6 +167,31 @@ describe("arguments that are outputs of other resources", () => {
         { propertyPath: "host.port", reason: expect.stringMatching(/another port than proxy\.port/) },
       ]);
     }
+  });
+
+  test("that turn out wrong are one plain error that lists them all, and no resource is made", async () => {
+    const made: string[] = [];
+    const failures = new Set<unknown>();
+    const program = async () => {
+      const { MlflowServer } = await import("../../components/mlflowServer");
+      const args = { host: { ...host, address: later("not a host"), port: later(443) } };
+      for (const failure of await failuresOf(() => new MlflowServer("lab", args))) {
+        failures.add(failure);
+      }
+      throw new Error("ended");
+    };
+    const during = async ({ name }: Registered) => {
+      made.push(name);
+    };
+    await expect(runProgram({}, { program, during })).rejects.toThrow("ended");
+    // The SDK's runner reports each error once, by identity: its message, where it has no stack.
+    const [failure, ...others] = [...failures] as Error[];
+    expect(others).toEqual([]);
+    expect(failure?.stack).toBe("");
+    expect(failure?.message).toMatch(
+      /^MlflowServer 'lab' has 2 wrong values, nothing was touched:\n {2}- host\.address: .* \(got "not a host"\)\n {2}- host\.port: .*$/,
+    );
+    expect(made).toEqual([]);
   });
 
   test("have their default when they turn out to be nothing", async () => {
