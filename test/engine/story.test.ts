@@ -1,62 +1,25 @@
-import { execFileSync, spawn, spawnSync } from "node:child_process";
+import { spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
 import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
-import { LocalWorkspace, type Stack } from "@pulumi/pulumi/automation";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import type { Stack } from "@pulumi/pulumi/automation";
+import { afterAll, beforeAll, expect, it } from "vitest";
 import { certificateOf, Guest, searchExperiments, trust } from "../host/harness";
 import { Load } from "../host/load";
+import { changes as changesOf, createStack, describeWithEngine, environmentOf } from "./engine";
 
 const project = resolve(__dirname, "../..");
 
-/** Why the real engine cannot run here, or nothing. */
-function obstacle(): string | undefined {
-  try {
-    execFileSync("pulumi", ["version"], { stdio: "ignore" });
-  } catch {
-    return "there is no Pulumi CLI on PATH";
-  }
-  const { dependencies } = JSON.parse(readFileSync(join(project, "package.json"), "utf8"));
-  for (const plugin of ["command", "random", "tls"]) {
-    const version = dependencies[`@pulumi/${plugin}`];
-    try {
-      // Does nothing when the plugin is there.
-      execFileSync("pulumi", ["plugin", "install", "resource", plugin, version], {
-        stdio: "ignore",
-        timeout: 120_000,
-      });
-    } catch {
-      return `the plugin ${plugin} ${version} is not there and cannot be downloaded`;
-    }
-  }
-  return undefined;
-}
-
-const reason = obstacle();
-if (reason !== undefined) {
-  console.log(`test:engine is skipped: ${reason}`);
-}
-
 /** The story of the host tests, told by the real engine: up, preview, refresh, destroy. */
-describe.skipIf(reason !== undefined)("with the Pulumi engine", () => {
+describeWithEngine("with the Pulumi engine", () => {
   const guest = new Guest("test-engine");
   let stack: Stack;
   const work = join(guest.directory, "work");
-  const environment = {
-    PULUMI_BACKEND_URL: `file://${join(work, "state")}`,
-    PULUMI_CONFIG_PASSPHRASE: "only for this test",
-    PULUMI_SKIP_UPDATE_CHECK: "true",
-  };
   const printed: string[] = [];
   const quiet = { onOutput: (text: string) => void printed.push(text) };
   const set = (key: string, value: string) => stack.setConfig(`mlflow-vps:${key}`, { value }, true);
 
-  const changes = async (refresh = false) => {
-    const { changeSummary } = await stack.preview({ refresh, ...quiet });
-    return Object.entries(changeSummary)
-      .filter(([operation]) => operation !== "same")
-      .map(([operation, count]) => `${operation} ${count}`);
-  };
+  const changes = (refresh = false) => changesOf(stack, { refresh, ...quiet });
   const output = async () => {
     const outputs = await stack.outputs();
     const uri = String(outputs.trackingUri?.value);
@@ -74,7 +37,7 @@ describe.skipIf(reason !== undefined)("with the Pulumi engine", () => {
     await guest.down();
     await guest.up();
     // Dynamic providers find node_modules only from a work directory below the project.
-    mkdirSync(join(work, "state"), { recursive: true });
+    mkdirSync(work, { recursive: true });
     writeFileSync(
       join(work, "Pulumi.yaml"),
       readFileSync(join(project, "Pulumi.yaml"), "utf8").replace(
@@ -82,10 +45,7 @@ describe.skipIf(reason !== undefined)("with the Pulumi engine", () => {
         `main: ${join(project, "index.ts")}`,
       ),
     );
-    stack = await LocalWorkspace.createOrSelectStack(
-      { workDir: work, stackName: "test" },
-      { envVars: environment },
-    );
+    stack = await createStack(work);
     await set("host.address", guest.address);
     await set("host.user", "deploy");
     await set("host.hostKeyFile", join(guest.directory, "host_key.pub"));
@@ -222,7 +182,7 @@ describe.skipIf(reason !== undefined)("with the Pulumi engine", () => {
     const hold = await guest.hold("/usr/bin/mktemp", "proxy");
     const args = ["up", "--yes", "--skip-preview", "--refresh", "--non-interactive", "--stack", "test"];
     const up = spawn("pulumi", [...args, "--cwd", work], {
-      env: { ...process.env, ...environment },
+      env: { ...process.env, ...environmentOf(work) },
       detached: true,
       stdio: "ignore",
     });
@@ -242,7 +202,7 @@ describe.skipIf(reason !== undefined)("with the Pulumi engine", () => {
       const begun = Date.now();
       const { status, stdout } = spawnSync("npm", ["run", "--silent", "drift", "--", "test"], {
         cwd: project,
-        env: { ...process.env, ...environment },
+        env: { ...process.env, ...environmentOf(work) },
         encoding: "utf8",
       });
       console.log(`drift check of the whole host by the engine's state: ${(Date.now() - begun) / 1000} s`);
