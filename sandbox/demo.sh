@@ -74,7 +74,7 @@ up() {
     with_engine "$pulumi"
   else
     echo "No Pulumi CLI here: the program is applied without an engine, so there is no state, no preview and no drift check."
-    scripts/start.cjs sandbox/engineless.ts up --config "$config" --state "$state"
+    scripts/start.cjs sandbox/engineless/main.ts up --config "$config" --state "$state"
   fi
 
   say "the Python environment of the experiment"

@@ -151,7 +151,7 @@ export class Deployment {
       "host.privateKeyFile": join(this.guest.directory, "id_ed25519"),
     });
     const state = join(this.directory, "state");
-    return ["sandbox/engineless.ts", action, "--config", file, "--state", state, "--stack", this.stack];
+    return ["sandbox/engineless/main.ts", action, "--config", file, "--state", state, "--stack", this.stack];
   }
 
   private run(action: "up" | "check" | "destroy"): Promise<Result> {

@@ -3,7 +3,7 @@ import { createHash } from "node:crypto";
 import { createRequire } from "node:module";
 import * as pulumi from "@pulumi/pulumi";
 import { vi } from "vitest";
-import { unwrap } from "../../sandbox/unwrap";
+import { unwrap } from "../../sandbox/engineless/unwrap";
 import { hostKey, loginKey } from "./keys";
 
 export const passwordType = "random:index/randomPassword:RandomPassword";

@@ -209,7 +209,14 @@ test("the engineless apply comes as far as its first connection", async () => {
     }),
   );
   const state = join(directory, "state");
-  const args = ["sandbox/engineless.ts", "up", "--config", join(directory, "config.yaml"), "--state", state];
+  const args = [
+    "sandbox/engineless/main.ts",
+    "up",
+    "--config",
+    join(directory, "config.yaml"),
+    "--state",
+    state,
+  ];
   const { code, stderr } = await new Promise<Started>((done) => {
     execFile(join(project, "scripts/start.cjs"), args, (error, stdout, stderr) =>
       done({ code: Number(error?.code ?? 0), stdout, stderr }),
