@@ -45,19 +45,19 @@ async function unlock({ name, connection, outputs }: Stack, caller: string): Pro
   const [[user, password] = []] = Object.entries(outputs.users);
   // Through the standard input, so that no process list shows the password; to the host itself, whatever the name leads to.
   const request = [
-    `url = "${outputs.trackingUri}/mlflow-vps/let-in?address=${caller}"`,
+    `url = "${outputs.trackingUri}/mlflow-vps/unlock?address=${caller}"`,
     `user = "${user}:${password}"`,
     'connect-to = "::127.0.0.1:"',
     'noproxy = "*"',
     "silent\nshow-error\nfail\ninsecure\ngloboff\nmax-time = 20",
   ].join("\n");
   const { code, stdout, stderr } = await execute(connection, "curl --config -", request, 30);
-  const [, outcome] = / (may enter again|was not shut out)$/.exec(stdout.trim()) ?? [];
+  const [, outcome] = / (may log in again|was not locked out)$/.exec(stdout.trim()) ?? [];
   if (outcome === undefined) {
     const cause = stderr.trim() || stdout.trim() || `curl exited ${code}`;
     throw new Error(
       `${connection.host}: ${cause}\n'pulumi up --refresh --stack ${name}' brings the host to what the stack says.`,
     );
   }
-  return outcome === "may enter again";
+  return outcome === "may log in again";
 }

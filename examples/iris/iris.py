@@ -127,8 +127,8 @@ def explain(problem: MlflowException, address: str) -> str:
         )
     if "suitable TLS CA certificate" in text:
         return "MLFLOW_TRACKING_SERVER_CERT_PATH names no file with certificates"
-    if shut_out := re.search(r"Too many failed logins from [^'\"]+", text):
-        return f"{address} answered: {shut_out[0].strip()}"
+    if lockout := re.search(r"Too many failed logins from [^'\"]+", text):
+        return f"{address} answered: {lockout[0].strip()}"
     if status := re.search(r"failed with error code (\d+)|too many (\d+) error responses", text):
         return f"{address} answered with HTTP status {status[1] or status[2]}"
     if "failed with exception" in text or "Max retries exceeded" in text:

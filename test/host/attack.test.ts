@@ -274,7 +274,7 @@ const cases: readonly Case[] = [
   ["the assistant %2561", user(`GET ${assistant("/%2561ssistant")}`), "404"],
   ["the assistant by the other API", user("GET /api/3.0/mlflow/assistant/config"), "404", nothing],
   ["the assistant by HTTP/2", user2([`:path ${assistant("/%61ssistant")}`]), "404", nothing],
-  ["letting in from outside", user("GET /mlflow-vps/let-in?address={from}"), "403", nothing],
+  ["unlocking from outside", user("GET /mlflow-vps/unlock?address={from}"), "403", nothing],
 
   // TLS.
   ["TLS 1.0", handshake({ maxVersion: "TLSv1" }), /alert protocol version/],
@@ -532,7 +532,7 @@ function modelFrom(source: string): Attempt {
 /** An address of this machine in the guest's network. */
 const address = (last: number) => guest.address.replace(/2$/, String(last));
 let used = 0;
-/** One for each case, for some fail to log in so often that the next one would be shut out; the lock-out has its own. */
+/** One for each case, for some fail to log in so often that the next one would be locked out; the lockout has its own. */
 const freshAddress = () => address(50 + (used++ % 200));
 
 /** Everything that the proxy has sent to the service so far. */
@@ -721,11 +721,11 @@ describe("200 connections that stay idle", () => {
   });
 });
 
-describe("the lock-out", { timeout: 60_000 }, () => {
+describe("the lockout", { timeout: 60_000 }, () => {
   const wrong = { auth: "ada:wrong" };
   const right = () => ({ auth: `ada:${deployment.outputs.users.ada}` });
-  const shutOut = (caller: string) =>
-    new RegExp(`^403 Too many failed logins from ${caller}: shut out for (\\d+) s\\.\n$`);
+  const lockedOut = (caller: string) =>
+    new RegExp(`^403 Too many failed logins from ${caller}: locked out for (\\d+) s\\.\n$`);
 
   /** The status of one request on a connection of its own, and what is said of a refusal. */
   const ask = (from: string, options: RequestOptions = {}, path = "/version"): Promise<string> =>
@@ -767,22 +767,22 @@ describe("the lock-out", { timeout: 60_000 }, () => {
     expect(await ask(address(20), right())).toBe("200");
   });
 
-  it("shuts an address out after the tenth, with the right password too, on every connection", async () => {
+  it("locks an address out after the tenth, with the right password too, on every connection", async () => {
     const from = address(21);
     const agent = new Agent({ keepAlive: true, maxSockets: 1 });
     const session = openHttp2(from);
     expect(await ask(from, { agent, ...right() })).toBe("200");
     expect(await ask2(session, right())).toBe("200");
     expect(await asked(10, from, wrong)).toEqual(Array(10).fill("401"));
-    expect(await ask(from, wrong)).toMatch(shutOut(from));
-    expect(await ask(from)).toMatch(shutOut(from));
-    expect(await ask(from, right())).toMatch(shutOut(from));
-    expect(await ask(from, { agent, ...right() })).toMatch(shutOut(from));
+    expect(await ask(from, wrong)).toMatch(lockedOut(from));
+    expect(await ask(from)).toMatch(lockedOut(from));
+    expect(await ask(from, right())).toMatch(lockedOut(from));
+    expect(await ask(from, { agent, ...right() })).toMatch(lockedOut(from));
     expect(await ask2(session, right())).toBe("403");
     expect(await ask(from, { ...right(), headers: { "X-Forwarded-For": "127.0.0.1" } })).toMatch(
-      shutOut(from),
+      lockedOut(from),
     );
-    expect(await ask(from, right(), `/mlflow-vps/let-in?address=${from}`)).toMatch(shutOut(from));
+    expect(await ask(from, right(), `/mlflow-vps/unlock?address=${from}`)).toMatch(lockedOut(from));
     agent.destroy();
     session.destroy();
   });
@@ -797,7 +797,7 @@ describe("the lock-out", { timeout: 60_000 }, () => {
       expect(await ask2(session, wrong)).toBe("401");
     }
     expect(await ask2(session, wrong)).toBe("403");
-    expect(await ask(from, right())).toMatch(shutOut(from));
+    expect(await ask(from, right())).toMatch(lockedOut(from));
     session.destroy();
   });
 
@@ -840,7 +840,7 @@ describe("the lock-out", { timeout: 60_000 }, () => {
         expect(await ask(caller, { ...ipv6, ...wrong })).toBe("401");
       }
       expect(await ask(callers[0] ?? "", { ...ipv6, ...right() })).toMatch(
-        shutOut(`fd77:${number}:0:0::/64`),
+        lockedOut(`fd77:${number}:0:0::/64`),
       );
     },
   );
@@ -853,7 +853,7 @@ describe("the lock-out", { timeout: 60_000 }, () => {
 
   it("counts the seconds down, and a reload of nginx does not forget", async () => {
     const from = address(21);
-    const seconds = async () => Number((await ask(from, right())).match(shutOut(from))?.[1]);
+    const seconds = async () => Number((await ask(from, right())).match(lockedOut(from))?.[1]);
     const before = await seconds();
     expect(before).toBeLessThanOrEqual(600);
     const workers = "cat /proc/$(cat /run/nginx.pid)/task/*/children";
@@ -867,13 +867,13 @@ describe("the lock-out", { timeout: 60_000 }, () => {
     expect(await seconds()).toBeGreaterThan(before - 60);
   });
 
-  it("lets an address in again, asked for on the host by a user", async () => {
+  it("is ended by an unlock, asked for on the host by a user", async () => {
     const from = address(21);
-    const letIn = (options: string) =>
-      guest.run(`curl --silent --insecure ${options} 'https://127.0.0.1/mlflow-vps/let-in?address=${from}'`);
-    expect(await letIn("--user ada:wrong")).toContain("401 Authorization Required");
-    expect(await ask(from, right())).toMatch(shutOut(from));
-    expect(await letIn(`--user ada:${deployment.outputs.users.ada}`)).toBe(`${from} may enter again`);
+    const unlock = (options: string) =>
+      guest.run(`curl --silent --insecure ${options} 'https://127.0.0.1/mlflow-vps/unlock?address=${from}'`);
+    expect(await unlock("--user ada:wrong")).toContain("401 Authorization Required");
+    expect(await ask(from, right())).toMatch(lockedOut(from));
+    expect(await unlock(`--user ada:${deployment.outputs.users.ada}`)).toBe(`${from} may log in again`);
     expect(await ask(from, wrong)).toBe("401");
     expect(await ask(from, right())).toBe("200");
   });

@@ -267,9 +267,9 @@ describe("the nginx site", () => {
           keepalive_timeout 4s;
       }
 
-      # Apart: failures from many addresses push out the oldest of their kind, and no shut-out one.
+      # Apart: failures from many addresses push out the oldest of their kind, and no lockout.
       lua_shared_dict mlflow_vps_logins 4m;
-      lua_shared_dict mlflow_vps_shut_out 1m;
+      lua_shared_dict mlflow_vps_lockouts 1m;
 
       # Only to names that are ours, whatever the Host header says.
       map $host $mlflow_vps_origin {
@@ -312,15 +312,15 @@ describe("the nginx site", () => {
               if #b == 4 then return ngx.var.remote_addr end
               return ("%x:%x:%x:%x::/64"):format(b[1] * 256 + b[2], b[3] * 256 + b[4], b[5] * 256 + b[6], b[7] * 256 + b[8])
           }
-          # 10 failed logins within 60 s shut their caller out for 600 s, from every login. The host's own is exempt.
+          # 10 failed logins within 60 s lock their caller out for 600 s, from every login. The host itself is exempt.
           rewrite_by_lua_block {
               local caller = ngx.var.mlflow_vps_caller
-              local out = ngx.shared.mlflow_vps_shut_out:get(caller)
-              if out and out > ngx.now() then
+              local ends = ngx.shared.mlflow_vps_lockouts:get(caller)
+              if ends and ends > ngx.now() then
                   -- Not 429: clients would wait for the end and say nothing.
                   ngx.status = 403
                   ngx.header["Content-Type"] = "text/plain"
-                  ngx.say("Too many failed logins from ", caller, ": shut out for ", math.ceil(out - ngx.now()), " s.")
+                  ngx.say("Too many failed logins from ", caller, ": locked out for ", math.ceil(ends - ngx.now()), " s.")
                   return ngx.exit(403)
               end
           }
@@ -331,8 +331,8 @@ describe("the nginx site", () => {
               -- A ring of the failures before this one: where its oldest is still there, this is one too many.
               local slot = caller .. " " .. logins:incr(caller, 1, 0) % 9
               if logins:get(slot) then
-                  ngx.shared.mlflow_vps_shut_out:set(caller, ngx.now() + 600, 600)
-                  ngx.log(ngx.WARN, "mlflow-vps: ", caller, " is shut out for 600 s after 10 failed logins")
+                  ngx.shared.mlflow_vps_lockouts:set(caller, ngx.now() + 600, 600)
+                  ngx.log(ngx.WARN, "mlflow-vps: ", caller, " is locked out for 600 s after 10 failed logins")
               end
               logins:set(slot, true, 60)
           }
@@ -364,17 +364,17 @@ describe("the nginx site", () => {
           location ~ ^/+(ajax-)?api/[0-9.]+/mlflow/assistant { return 404; }
           location ~ ^/+metrics { return 404; }
 
-          # Lets a caller in again, named as the refusal names it: asked for on the host itself, by a user with the password.
-          location = /mlflow-vps/let-in {
+          # Ends the lockout of an address, written as the refusal names it. Only on the host itself, by a user with the password.
+          location = /mlflow-vps/unlock {
               allow 127.0.0.1;
               allow ::1;
               deny all;
               content_by_lua_block {
-                  local shut_out, address = ngx.shared.mlflow_vps_shut_out, ngx.var.arg_address or ""
-                  local out = shut_out:get(address)
-                  shut_out:delete(address)
+                  local lockouts, address = ngx.shared.mlflow_vps_lockouts, ngx.var.arg_address or ""
+                  local ends = lockouts:get(address)
+                  lockouts:delete(address)
                   for slot = 0, 8 do ngx.shared.mlflow_vps_logins:delete(address .. " " .. slot) end
-                  ngx.say(address, out and " may enter again" or " was not shut out")
+                  ngx.say(address, ends and " may log in again" or " was not locked out")
               }
           }
 

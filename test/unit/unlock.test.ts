@@ -49,7 +49,7 @@ describe("the unlock command", () => {
         return;
       }
       const address = request.url?.split("=")[1] ?? "";
-      response.end(`${address}${address === lockedOut ? " may enter again" : " was not shut out"}\n`);
+      response.end(`${address}${address === lockedOut ? " may log in again" : " was not locked out"}\n`);
     });
     nginx.listen(0, "127.0.0.1");
     await once(nginx, "listening");
@@ -82,7 +82,7 @@ describe("the unlock command", () => {
     });
     expect(asked).toEqual([
       {
-        url: `/mlflow-vps/let-in?address=${lockedOut}`,
+        url: `/mlflow-vps/unlock?address=${lockedOut}`,
         host: expect.stringMatching(/^vps\.example\.org:\d+$/),
       },
     ]);
@@ -112,7 +112,7 @@ describe("the unlock command", () => {
 
   test("is asked for as the site has it", () => {
     const site = readFileSync(join(project, "components/entrance/proxy/render.ts"), "utf8");
-    for (const words of ["location = /mlflow-vps/let-in {", " may enter again", " was not shut out"]) {
+    for (const words of ["location = /mlflow-vps/unlock {", " may log in again", " was not locked out"]) {
       expect(site).toContain(words);
     }
   });

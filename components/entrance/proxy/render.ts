@@ -28,10 +28,10 @@ export interface Site extends Entrance {
 
 /** Failed logins from one address within this many seconds … */
 const failureSeconds = 60;
-/** … that shut it out, */
+/** … lock it out, */
 const failures = 10;
 /** for this many seconds. */
-const shutOutSeconds = 600;
+const lockoutSeconds = 600;
 
 /** A host name or address as it stands in a URL. */
 export function urlHost(name: string): string {
@@ -71,9 +71,9 @@ upstream mlflow_vps {
     keepalive_timeout 4s;
 }
 
-# Apart: failures from many addresses push out the oldest of their kind, and no shut-out one.
+# Apart: failures from many addresses push out the oldest of their kind, and no lockout.
 lua_shared_dict mlflow_vps_logins 4m;
-lua_shared_dict mlflow_vps_shut_out 1m;
+lua_shared_dict mlflow_vps_lockouts 1m;
 ${renderHttp(site)}
 server {
 ${renderListen(site)}
@@ -83,7 +83,7 @@ ${renderListen(site)}
     auth_basic "MLflow";
     auth_basic_user_file ${site.usersFile};
     if ($mlflow_vps_foreign) { return 403; }
-${lockOut}${drain}
+${lockout}${drain}
     # MLflow holds every other request in memory.
     client_max_body_size 64m;
     large_client_header_buffers 4 8k;
@@ -101,7 +101,7 @@ ${lockOut}${drain}
     # metrics have no authentication of their own.
     location ~ ^/+(ajax-)?api/[0-9.]+/mlflow/assistant { return 404; }
     location ~ ^/+metrics { return 404; }
-${letIn}
+${unlock}
     proxy_http_version 1.1;
     proxy_set_header Upgrade $http_upgrade;
     proxy_set_header Connection $mlflow_vps_connection;
@@ -186,25 +186,25 @@ server {
 }
 
 /**
- * Looks before anything else is done with a request, and counts before its answer goes out: in the log phase a client
- * that leaves its request or its answer unfinished could put the count off, guess after guess.
+ * Refuses before anything else is done with a request, and counts before its answer goes out: counted in the log phase,
+ * a client could delay the count, guess after guess, by leaving its request or the answer unfinished.
  */
-const lockOut = `
+const lockout = `
     # An IPv6 network of 64 bits is one caller: whoever has one address of it has them all.
     set_by_lua_block $mlflow_vps_caller {
         local b = { ngx.var.binary_remote_addr:byte(1, 8) }
         if #b == 4 then return ngx.var.remote_addr end
         return ("%x:%x:%x:%x::/64"):format(b[1] * 256 + b[2], b[3] * 256 + b[4], b[5] * 256 + b[6], b[7] * 256 + b[8])
     }
-    # ${failures} failed logins within ${failureSeconds} s shut their caller out for ${shutOutSeconds} s, from every login. The host's own is exempt.
+    # ${failures} failed logins within ${failureSeconds} s lock their caller out for ${lockoutSeconds} s, from every login. The host itself is exempt.
     rewrite_by_lua_block {
         local caller = ngx.var.mlflow_vps_caller
-        local out = ngx.shared.mlflow_vps_shut_out:get(caller)
-        if out and out > ngx.now() then
+        local ends = ngx.shared.mlflow_vps_lockouts:get(caller)
+        if ends and ends > ngx.now() then
             -- Not 429: clients would wait for the end and say nothing.
             ngx.status = 403
             ngx.header["Content-Type"] = "text/plain"
-            ngx.say("Too many failed logins from ", caller, ": shut out for ", math.ceil(out - ngx.now()), " s.")
+            ngx.say("Too many failed logins from ", caller, ": locked out for ", math.ceil(ends - ngx.now()), " s.")
             return ngx.exit(403)
         end
     }
@@ -215,8 +215,8 @@ const lockOut = `
         -- A ring of the failures before this one: where its oldest is still there, this is one too many.
         local slot = caller .. " " .. logins:incr(caller, 1, 0) % ${failures - 1}
         if logins:get(slot) then
-            ngx.shared.mlflow_vps_shut_out:set(caller, ngx.now() + ${shutOutSeconds}, ${shutOutSeconds})
-            ngx.log(ngx.WARN, "mlflow-vps: ", caller, " is shut out for ${shutOutSeconds} s after ${failures} failed logins")
+            ngx.shared.mlflow_vps_lockouts:set(caller, ngx.now() + ${lockoutSeconds}, ${lockoutSeconds})
+            ngx.log(ngx.WARN, "mlflow-vps: ", caller, " is locked out for ${lockoutSeconds} s after ${failures} failed logins")
         end
         logins:set(slot, true, ${failureSeconds})
     }
@@ -238,18 +238,18 @@ const drain = `
     }
 `;
 
-const letIn = `
-    # Lets a caller in again, named as the refusal names it: asked for on the host itself, by a user with the password.
-    location = /mlflow-vps/let-in {
+const unlock = `
+    # Ends the lockout of an address, written as the refusal names it. Only on the host itself, by a user with the password.
+    location = /mlflow-vps/unlock {
         allow 127.0.0.1;
         allow ::1;
         deny all;
         content_by_lua_block {
-            local shut_out, address = ngx.shared.mlflow_vps_shut_out, ngx.var.arg_address or ""
-            local out = shut_out:get(address)
-            shut_out:delete(address)
+            local lockouts, address = ngx.shared.mlflow_vps_lockouts, ngx.var.arg_address or ""
+            local ends = lockouts:get(address)
+            lockouts:delete(address)
             for slot = 0, ${failures - 2} do ngx.shared.mlflow_vps_logins:delete(address .. " " .. slot) end
-            ngx.say(address, out and " may enter again" or " was not shut out")
+            ngx.say(address, ends and " may log in again" or " was not locked out")
         }
     }
 `;
