@@ -1,4 +1,4 @@
-import { execFile, spawn } from "node:child_process";
+import { type ExecFileSyncOptions, execFile, execFileSync, spawn } from "node:child_process";
 import { join, resolve } from "node:path";
 import { createInterface } from "node:readline";
 
@@ -45,6 +45,11 @@ function outputOf({ code, stdout, stderr }: Result, file: string, args: readonly
     throw new Error(`${file} ${args.join(" ")} exited ${code}:\n${stdout}\n${stderr}`);
   }
   return stdout;
+}
+
+/** Runs a program on this machine; what it printed. Fails when it fails. */
+export function hostTool(file: string, args: readonly string[], options: ExecFileSyncOptions = {}): string {
+  return String(execFileSync(file, [...args], { cwd: project, ...options }));
 }
 
 /** The Python of the client's environment. */

@@ -211,7 +211,7 @@ esac' DEBUG
     expect(existsSync(join(directory, "pwned"))).toBe(false);
 
     const all = await probesOfTheProgram();
-    expect(all).toHaveLength(13);
+    expect(all).toHaveLength(14);
     for (const { name, inputs } of all) {
       const [reading = "", script = ""] = String(inputs.script).split(/(?<=^[^\n]*\n)/, 2);
       expect(reading).toBe('script=$(cat) || exit; eval "$script"\n');
