@@ -86,7 +86,7 @@ export async function failEachCallOnce(world: World, scenario: Scenario): Promis
   const { script, action, host, alike = (state: State) => state } = scenario;
   await world.restore(host);
   const before = world.state();
-  const whole = await world.runStep(script, action);
+  const whole = await world.runStep(script, action, { note: true });
   const end = world.state();
   const good = alike(end);
   if (whole.code !== 0) {
@@ -105,8 +105,8 @@ export async function failEachCallOnce(world: World, scenario: Scenario): Promis
   const failures = failuresOf(
     whole.calls.filter((call) => !left.test(call) && isNew(failedBefore, action, call)),
   );
-  for (const failure of failures) {
-    const ended = await world.runStep(script, action, { host, failure, leaveOut: "first" });
+  const runs = world.failEach(script, action, whole, failures, { host, leaveOut: "first" });
+  for await (const { failure, ended } of runs) {
     if (!world.hasFailed()) {
       if (!isPause(failure)) {
         faults.push(story(scenario, "the command did not come again: runs are not alike", failure, ended));
@@ -161,16 +161,19 @@ export async function failEachCallOfCheck(
   const { script, host } = scenario;
   const faults: string[] = [];
   let failed = 0;
-  const check = async (on: string, failure?: Failure) => {
-    const ended = await world.runStep(script, "check", { host: on, failure });
-    if (failure) {
+  const check = (on: string) => world.runStep(script, "check", { host: on, note: true });
+  async function* failing(on: string, whole: Ended, calls: readonly string[]) {
+    const failures = calls.map((call): Failure => ({ call, when: "before" }));
+    for await (const run of world.failEach(script, "check", whole, failures, { host: on })) {
       failed += 1;
       if (!world.hasFailed()) {
-        faults.push(story(scenario, "the command did not come again: runs are not alike", failure, ended));
+        faults.push(
+          story(scenario, "the command did not come again: runs are not alike", run.failure, run.ended),
+        );
       }
+      yield run;
     }
-    return ended;
-  };
+  }
   const silent = ({ code, stdout }: Ended) => code === 0 && stdout === "";
 
   await world.restore(host);
@@ -182,11 +185,9 @@ export async function failEachCallOfCheck(
     );
   }
   const heard = new Set<string>();
-  for (const call of right.calls) {
-    const failure: Failure = { call, when: "before" };
-    const ended = await check(host, failure);
+  for await (const { failure, ended } of failing(host, right, right.calls)) {
     if (!silent(ended)) {
-      heard.add(call);
+      heard.add(failure.call);
     }
     const changed = differences(before, world.state());
     if (changed.length > 0) {
@@ -198,9 +199,8 @@ export async function failEachCallOfCheck(
     if (silent(found)) {
       throw new Error(`${scenario.name}: the check does not see this: ${damage}`);
     }
-    for (const call of found.calls.filter((each) => !heard.has(each))) {
-      const failure: Failure = { call, when: "before" };
-      const ended = await check(damage, failure);
+    const unheard = found.calls.filter((each) => !heard.has(each));
+    for await (const { failure, ended } of failing(damage, found, unheard)) {
       if (silent(ended)) {
         faults.push(story(scenario, `the check of a host with ${damage} is silent`, failure, ended));
       }

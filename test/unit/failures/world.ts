@@ -1,21 +1,27 @@
 import { spawn } from "node:child_process";
 import {
   chmodSync,
+  closeSync,
   existsSync,
   lstatSync,
   mkdirSync,
   mkdtempSync,
+  openSync,
   readdirSync,
   readFileSync,
   readlinkSync,
   rmSync,
+  statSync,
   symlinkSync,
+  truncateSync,
   writeFileSync,
 } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
+import type { Duplex } from "node:stream";
 import type { Action } from "../../../components/step/script";
 import { fullConfig, probeType, runProgram } from "../mocks";
+import { canBranch, goOn, stopsOf } from "./branches/branches";
 
 /** Every external command that a step may use: a stub of that name, or the real one. Others fail the test. */
 const realCommands =
@@ -28,6 +34,8 @@ export interface Ended {
   readonly stderr: string;
   /** The calls of external commands, each once: phase, command and arguments. */
   readonly calls: readonly string[];
+  /** The statement of the main shell in which a call first came; empty unless the run was to note it. */
+  readonly statements: ReadonlyMap<string, number>;
 }
 
 /** A call that fails, before it does its work or after it. */
@@ -38,6 +46,19 @@ export interface Failure {
 
 /** What a host is at a moment: by path, one line on kind, mode, owner and content. */
 export type State = ReadonlyMap<string, string>;
+
+/** A run that has started. */
+interface Run {
+  /** Its descriptor 3. */
+  readonly channel: Duplex;
+  /** The files of its standard output and errors. */
+  readonly outputs: readonly string[];
+  readonly ended: Promise<Ended>;
+  /** Ends it when it takes too long from now on. */
+  readonly watch: () => void;
+  /** Lets it take its time. */
+  readonly rest: () => void;
+}
 
 /**
  * A host as a directory tree: scripts run on it with their absolute paths moved into it, and with stubs in place of what
@@ -50,6 +71,11 @@ export class World {
   readonly root = join(this.directory, "root");
   private readonly shims = join(this.directory, "bin");
   private readonly stubs = join(__dirname, "stubs");
+  private readonly canBranch = canBranch(this.directory);
+  private readonly branches = {
+    BRANCHES: join(__dirname, "branches/branches.sh"),
+    BRANCH_BUILTIN: join(this.directory, "branch.so"),
+  };
 
   constructor() {
     mkdirSync(this.shims);
@@ -96,7 +122,7 @@ export class World {
   async shell(lines: string): Promise<void> {
     const file = join(this.directory, "lines");
     writeFileSync(file, `set -e\n${this.moved(lines)}`);
-    const { code, stderr } = await this.run(file, []);
+    const { code, stderr } = await this.start(file, []).ended;
     if (code !== 0) {
       throw new Error(`preparing the world: exit code ${code}: ${stderr}`);
     }
@@ -108,13 +134,76 @@ export class World {
    * @param failure the call that fails
    * @param leaveOut checks of an apply that need not run, to save time: the first is taken for one that found something,
    *   the last for one that found nothing
+   * @param note whether to note the statements, for 'failEach'
    */
   runStep(
     script: string,
     action: Action,
-    { host, failure, leaveOut }: { host?: string; failure?: Failure; leaveOut?: "first" | "last" } = {},
+    {
+      host,
+      failure,
+      leaveOut,
+      note = false,
+    }: { host?: string; failure?: Failure; leaveOut?: "first" | "last"; note?: boolean } = {},
   ): Promise<Ended> {
-    return this.run(this.adapted(script, leaveOut), [action], failure, host);
+    return this.start(this.adapted(script, leaveOut), [action], {
+      host,
+      env: {
+        ...(failure ? { FAILING: failure.call, WHEN: failure.when } : {}),
+        ...(note && this.canBranch ? { ...this.branches, BRANCH_AT: "" } : {}),
+      },
+    }).ended;
+  }
+
+  /**
+   * Runs a step's script on the kept world once for each failure. What comes before a failure, they share.
+   *
+   * @param whole the run without a failure, with its statements
+   * @returns each failure when its run has ended, and the world is as that has left it
+   */
+  async *failEach(
+    script: string,
+    action: Action,
+    whole: Ended,
+    failures: readonly Failure[],
+    { host, leaveOut }: { host: string; leaveOut?: "first" },
+  ): AsyncGenerator<{ failure: Failure; ended: Ended }> {
+    const left = new Set(failures);
+    const at = new Set(failures.flatMap(({ call }) => whole.statements.get(call) ?? []));
+    if (at.size > 0) {
+      const run = this.start(this.adapted(script, leaveOut), [action], {
+        host,
+        output: "branches",
+        env: { ...this.branches, BRANCH_AT: [...at].join(" ") },
+      });
+      let lengths: readonly number[] = [];
+      let here: Failure[] = [];
+      let failure: Failure | undefined;
+      for await (const { statement, code } of stopsOf(run.channel)) {
+        run.rest();
+        if (code === undefined) {
+          lengths = run.outputs.map((file) => statSync(file).size);
+          here = failures.filter(({ call }) => whole.statements.get(call) === statement);
+        } else if (failure && this.hasFailed()) {
+          left.delete(failure);
+          yield { failure, ended: this.endedAs(code, run.outputs) };
+        }
+        run.outputs.forEach((file, index) => {
+          truncateSync(file, lengths[index]);
+        });
+        failure = here.shift();
+        run.watch();
+        goOn(run.channel, failure);
+      }
+      const { code, stderr } = await run.ended;
+      if (code !== null && code !== whole.code) {
+        throw new Error(`with branches, the run without a failure ends with ${code}: ${stderr}`);
+      }
+    }
+    // Those that did not come again, or hang, have a run of their own to show it.
+    for (const failure of left) {
+      yield { failure, ended: await this.runStep(script, action, { host, failure, leaveOut }) };
+    }
   }
 
   private readonly known = new Map<string, string>();
@@ -154,6 +243,7 @@ export class World {
     writeFileSync(
       file,
       `export PHASE=
+[ -z "\${BRANCHES-}" ] || . "$BRANCHES"
 # Time passes with each look of a loop, faster than it does.
 sleep() { SECONDS=$((SECONDS + 1)) && command sleep "$@"; }
 export -f sleep # certbot's hook is a process of its own
@@ -164,51 +254,85 @@ ${this.moved(text).replaceAll(`${this.root}/proc/$1 ]]`, "/proc/$1 ]]") /* one t
     return file;
   }
 
-  private run(file: string, args: readonly string[], failure?: Failure, host?: string): Promise<Ended> {
+  private start(
+    file: string,
+    args: readonly string[],
+    { host, output = "run", env = {} }: { host?: string; output?: string; env?: NodeJS.ProcessEnv } = {},
+  ): Run {
     const restore =
       host === undefined
         ? "/bin/rm -f root/.calls root/.failed"
-        : '/bin/rm -rf root && /bin/cp -a "$host" root';
-    return new Promise((done, failed) => {
-      const child = spawn("/bin/sh", ["-c", `${restore} && exec /bin/bash -s "$@" <"$0"`, file, ...args], {
-        cwd: this.directory,
-        env: {
-          ...(host === undefined ? {} : { host: this.template(host) }),
-          WORLD: this.root,
-          STUBS: this.stubs,
-          SHIMS: this.shims,
-          ...(failure ? { FAILING: failure.call, WHEN: failure.when } : {}),
-          PATH: this.shims,
-          PHASE: "",
-        },
-        stdio: ["ignore", "pipe", "pipe"],
-        detached: true, // a group of processes of its own
-      });
-      // One that hangs ends with what it has started, as if by a signal.
-      const hangs = setTimeout(() => process.kill(-Number(child.pid), "SIGKILL"), patience);
-      let stdout = "";
-      let stderr = "";
-      child.stdout.setEncoding("utf8").on("data", (text: string) => {
-        stdout += text;
-      });
-      child.stderr.setEncoding("utf8").on("data", (text: string) => {
-        stderr += text;
-      });
+        : '/bin/rm -rf root root.before && /bin/cp -a "$host" root';
+    const outputs = ["stdout", "stderr"].map((name) => join(this.directory, `${output}.${name}`));
+    for (const each of outputs) {
+      writeFileSync(each, "");
+    }
+    const descriptors = outputs.map((each) => openSync(each, "a"));
+    const child = spawn("/bin/sh", ["-c", `${restore} && exec /bin/bash -s "$@" <"$0"`, file, ...args], {
+      cwd: this.directory,
+      env: {
+        ...(host === undefined ? {} : { host: this.template(host) }),
+        WORLD: this.root,
+        STUBS: this.stubs,
+        SHIMS: this.shims,
+        OUTPUT: join(this.directory, output),
+        PATH: this.shims,
+        PHASE: "",
+        ...env,
+      },
+      stdio: ["ignore", ...descriptors, "pipe"],
+      detached: true, // a group of processes of its own
+    });
+    for (const descriptor of descriptors) {
+      closeSync(descriptor);
+    }
+    // One that hangs ends with what it has started, as if by a signal.
+    let hangs: NodeJS.Timeout;
+    const watch = () => {
+      hangs = setTimeout(() => process.kill(-Number(child.pid), "SIGKILL"), patience);
+    };
+    const rest = () => clearTimeout(hangs);
+    watch();
+    const channel = child.stdio[3] as Duplex;
+    const ended = new Promise<Ended>((done, failed) => {
       child.on("error", failed);
-      child.on("close", (code) => {
-        clearTimeout(hangs);
-        const calls = existsSync(join(this.root, ".calls"))
-          ? readFileSync(join(this.root, ".calls"), "utf8")
-          : "";
-        const unknown = /unknown command [^\0]*/.exec(calls);
-        if (unknown) {
-          failed(new Error(`a step uses an ${unknown[0]}, which the stubs do not know`));
-        } else if (stderr.includes("the stub does not know")) {
-          failed(new Error(stderr));
+      child.on("exit", (code) => {
+        rest();
+        try {
+          done(this.endedAs(code, outputs));
+        } catch (error) {
+          failed(error);
         }
-        done({ code, stdout, stderr, calls: [...new Set(calls.split("\0").slice(0, -1))] });
       });
     });
+    return { channel, outputs, ended, watch, rest };
+  }
+
+  private endedAs(code: number | null, outputs: readonly string[]): Ended {
+    const [stdout = "", stderr = ""] = outputs.map((file) => readFileSync(file, "utf8"));
+    const noted = existsSync(this.path(".calls")) ? readFileSync(this.path(".calls"), "utf8") : "";
+    const unknown = /unknown command [^\0]*/.exec(noted);
+    if (unknown) {
+      throw new Error(`a step uses an ${unknown[0]}, which the stubs do not know`);
+    }
+    if (stderr.includes("the stub does not know")) {
+      throw new Error(stderr);
+    }
+    const calls = new Set<string>();
+    const statements = new Map<string, number>();
+    let statement: number | undefined;
+    for (const note of noted.split("\0").slice(0, -1)) {
+      const [, number] = /^# (\d+)$/.exec(note) ?? [];
+      if (number !== undefined) {
+        statement = Number(number);
+      } else if (!calls.has(note)) {
+        calls.add(note);
+        if (statement !== undefined) {
+          statements.set(note, statement);
+        }
+      }
+    }
+    return { code, stdout, stderr, calls: [...calls], statements };
   }
 
   /** Whether the call that was to fail did come. */
