@@ -1,4 +1,4 @@
-/** What the commands share in how they are called and how they answer. */
+/** What all commands share: arguments, options, output. */
 import type { Command } from "commander";
 
 /** A file in commands/: gives the command its arguments, options and action. */
@@ -12,7 +12,7 @@ export const stackArgument = [
   "the stack; without it, the one that 'pulumi stack select' chose",
 ] as const;
 
-/** For `option`, where a program may read the result. */
+/** For `option`, where a program may want to read the result. */
 export const jsonOption = ["--json", "print the result as JSON; an error as { stack, error }"] as const;
 
 export interface JsonOption {

@@ -13,7 +13,7 @@ export class Dialog {
     this.interactive = !unattended && process.stdin.isTTY === true && process.stderr.isTTY === true;
   }
 
-  /** @throws `problem`, which names the flag that answers the question, when there is nobody to ask */
+  /** @throws `problem`, which names the flag that answers the question, when there is no terminal to ask at */
   requireTerminal(problem: string): void {
     if (!this.interactive) {
       throw new Error(problem);
@@ -35,7 +35,7 @@ export class Dialog {
     return parse(text.trim());
   }
 
-  /** Asks for a secret, which is not shown, until `accept` throws nothing. */
+  /** Asks for a secret, without showing it, until `accept` does not throw. */
   askSecret(message: string, accept: (text: string) => void): Promise<string> {
     const validate = (text: string) => problemOf(() => accept(text)) ?? true;
     return password({ message, validate }, onStderr);

@@ -1,10 +1,10 @@
-/** What the exit code of every command says. */
+/** The exit codes of every command. */
 export const exitCodes = { done: 0, failed: 1, findings: 2, cancelled: 130 } as const;
 
 export const exitCodesHelp = `
 Exit codes of every command:
-  0    done; what was looked at is as it should be
-  1    it could not be done, the error says why
-  2    it was looked at, and is not as it should be
+  0    success; a check found nothing
+  1    failure, the error says why
+  2    a check found something, such as drift
   130  cancelled at a question, nothing was changed
 `;

@@ -1,6 +1,6 @@
 import { existsSync, realpathSync, renameSync, rmSync, writeFileSync } from "node:fs";
 
-/** Who reads the file, and a crash, meets the old one or the new one. A link stays one. */
+/** Replaces the file at once: a reader, or a crash, leaves the old one or the new one. A symbolic link stays one. */
 export function writeAtomically(file: string, text: string, mode: number): void {
   const target = existsSync(file) ? realpathSync(file) : file;
   const temporary = `${target}.${process.pid}.tmp`;

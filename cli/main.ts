@@ -10,7 +10,7 @@ async function main(): Promise<void> {
   const program = new Command("mlflow-vps");
   let running = program;
   program
-    .description("Looks after MLflow servers that this Pulumi program made.")
+    .description("Operates the MLflow servers that this Pulumi program has set up.")
     .version(version)
     .helpCommand(false)
     .configureOutput({ outputError: (text, write) => write(usageError(running, text)) })

@@ -2,7 +2,7 @@
  * What the last `up` of a stack left in its state, for all commands.
  *
  * Read by one `pulumi stack export`: 0.6 s with a state of 51 resources. Through the Automation API the same took 1.9 s
- * (0.7 s to load it, 0.5 s to select the stack, 0.6 s to export), and its outputs 1.3 s more; a whole look for drift
+ * (0.7 s to load it, 0.5 s to select the stack, 0.6 s to export), and its outputs 1.3 s more; a whole drift check
  * takes less.
  */
 import { execFile } from "node:child_process";

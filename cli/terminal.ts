@@ -10,7 +10,7 @@ export function paint(
   return stream.isTTY && stream.hasColors() ? styleText(style, text, { validateStream: false }) : text;
 }
 
-/** Waits for `work`; from its second second on, a person at the terminal is told what it is, until it ends. */
+/** Waits for `work`; once it takes longer than a second, a terminal shows what it is, until it ends. */
 export async function withProgress<T>(what: string, work: Promise<T>): Promise<T> {
   const { stderr } = process;
   if (!stderr.isTTY) {

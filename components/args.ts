@@ -2,8 +2,8 @@
 import type * as pulumi from "@pulumi/pulumi";
 
 /**
- * What `MlflowServer` is told. All wrong values are reported at once, before any connection is opened. What may be an output
- * of another resource is a `pulumi.Input`; the rest shapes which resources there are.
+ * The arguments of `MlflowServer`. All wrong values are reported at once, before any connection is opened. What may be an
+ * output of another resource is a `pulumi.Input`; the rest decides which resources are created.
  */
 export interface MlflowServerArgs {
   readonly host: {
@@ -12,8 +12,8 @@ export interface MlflowServerArgs {
      *
      * Value: an IPv4 or IPv6 address or a host name.
      *
-     * Changing it: Sets up the server on the host it now names; the one before stays as it is. Clients
-     * connect anew.
+     * Changing it: Sets up the server on the new host; the old one stays as it is. Clients have to
+     * reconnect.
      */
     readonly address: pulumi.Input<string>;
     /**
@@ -27,7 +27,7 @@ export interface MlflowServerArgs {
      */
     readonly port?: pulumi.Input<number>;
     /**
-     * Login: root, or a user with sudo without a password.
+     * Login name: root, or a user with passwordless sudo.
      *
      * Value: a login name of lower-case letters, digits, '-' and '_', up to 32.
      *
@@ -61,12 +61,12 @@ export interface MlflowServerArgs {
     readonly privateKeyPassphrase?: pulumi.Input<string>;
   };
   /**
-   * Name that leads to the server; tracking URI and certificate have it in place of the address.
+   * Host name of the server, in place of the address in the tracking URI and the certificate.
    *
    * Value: a host name.
    *
-   * Changing it: The certificate is for the new name, where clients connect from then on. An instance with
-   * it starts beside the one that serves, and takes over. No request is dropped.
+   * Changing it: The certificate is issued for the new name, to which clients connect from then on. A new
+   * instance starts beside the running one and takes over. No request is dropped.
    */
   readonly domain?: string;
   /**
@@ -74,7 +74,7 @@ export interface MlflowServerArgs {
    *
    * Value: a list of one or more different names, each a lower-case letter, then up to 31 of a-z 0-9 . _ -.
    *
-   * Changing it: A new one gets a password, one that is left out is refused from then on. Nothing restarts.
+   * Changing it: A new user gets a password, a removed one is refused from then on. Nothing restarts.
    *
    * @default ["mlflow"]
    */
@@ -85,8 +85,9 @@ export interface MlflowServerArgs {
      *
      * Value: one of 2.22.2, 3.16.1, 3.17.2.
      *
-     * Changing it: Is installed beside the old one; the migration of the database is rehearsed on a copy,
-     * then done after a dump. An older one whose schema is older is refused. No request is dropped.
+     * Changing it: The new version is installed beside the old one; the migration of the database is
+     * rehearsed on a copy, then done after a dump. An older one whose schema is older is refused. No request
+     * is dropped.
      *
      * @default "3.17.2"
      */
@@ -94,34 +95,31 @@ export interface MlflowServerArgs {
   };
   readonly service?: {
     /**
-     * Worker processes. `auto`: 1, from 3.5 GB of memory on 2, from 7 GB on 4.
+     * Worker processes. `auto`: 1, with 3.5 GB of memory 2, with 7 GB 4.
      *
      * Value: auto (by the host's memory), or a whole number from 1 to 16.
      *
-     * Changing it: An instance with it starts beside the one that serves, and takes over. No request is
-     * dropped.
+     * Changing it: A new instance starts beside the running one and takes over. No request is dropped.
      *
      * @default "auto"
      */
     readonly workers?: "auto" | number;
     /**
-     * MLflow's job runner (server-side scorers, GenAI evaluation). `auto`: from 7 GB of memory on.
+     * MLflow's job runner (server-side scorers, GenAI evaluation). `auto`: on with 7 GB of memory or more.
      *
      * Value: auto (by the host's memory), or true or false.
      *
-     * Changing it: An instance with it starts beside the one that serves, and takes over. No request is
-     * dropped.
+     * Changing it: A new instance starts beside the running one and takes over. No request is dropped.
      *
      * @default "auto"
      */
     readonly jobs?: "auto" | boolean;
     /**
-     * First of two TCP ports of the service on 127.0.0.1: a changed one starts on the free one.
+     * First of the service's two TCP ports on 127.0.0.1: a new instance starts on the free one.
      *
      * Value: a whole number from 1024 to 65535.
      *
-     * Changing it: An instance with it starts beside the one that serves, and takes over. No request is
-     * dropped.
+     * Changing it: A new instance starts beside the running one and takes over. No request is dropped.
      *
      * @default 5000
      */
@@ -134,7 +132,7 @@ export interface MlflowServerArgs {
      *
      * Value: one of auto, selfSigned, acme, provided, none.
      *
-     * Changing it: nginx takes up the other certificate. Clients of another authority need the new
+     * Changing it: nginx loads the new certificate. When its authority is another, clients need the new
      * `clientEnv`.
      *
      * @default "auto"
@@ -151,11 +149,11 @@ export interface MlflowServerArgs {
      */
     readonly allowPlainHttp?: boolean;
     /**
-     * With `acme`: mail address of the account at the certificate authority.
+     * With `acme`: email address of the account at the certificate authority.
      *
-     * Value: a mail address.
+     * Value: an email address.
      *
-     * Changing it: The account gets it.
+     * Changing it: The account is updated.
      */
     readonly email?: string;
     /**
@@ -171,9 +169,9 @@ export interface MlflowServerArgs {
     /**
      * With `provided`: the server's certificate, and the chain to its authority.
      *
-     * Value: a certificate in PEM, the chain to its authority after it.
+     * Value: a certificate in PEM, followed by the chain to its authority.
      *
-     * Changing it: nginx takes up the new one. No request is dropped.
+     * Changing it: nginx loads the new one. No request is dropped.
      */
     readonly certificate?: pulumi.Input<string>;
     /**
@@ -181,7 +179,7 @@ export interface MlflowServerArgs {
      *
      * Value: the certificate's private key in PEM, without a passphrase. Kept secret in the state.
      *
-     * Changing it: nginx takes up the new one. No request is dropped.
+     * Changing it: nginx loads the new one. No request is dropped.
      */
     readonly privateKey?: pulumi.Input<string>;
   };
@@ -191,8 +189,8 @@ export interface MlflowServerArgs {
      *
      * Value: auto (443, or 80 without TLS), or a whole number from 1 to 65535.
      *
-     * Changing it: Clients connect to the new one, and the old one is closed. An instance with it starts
-     * beside the one that serves, and takes over. No request is dropped.
+     * Changing it: Clients connect to the new port, and the old one is closed. A new instance starts beside
+     * the running one and takes over. No request is dropped.
      *
      * @default "auto"
      */
@@ -203,7 +201,7 @@ export interface MlflowServerArgs {
      *
      * Value: a whole number from 0 to 65535.
      *
-     * Changing it: nginx listens on the new one in place of the old one. Nothing restarts.
+     * Changing it: nginx listens on the new port in place of the old one. Nothing restarts.
      *
      * @default 80
      */
@@ -211,23 +209,23 @@ export interface MlflowServerArgs {
   };
   readonly database?: {
     /**
-     * Name of the database and of the role that owns it. One that is there is adopted with its rows.
+     * Name of the database and of the role that owns it. An existing one is adopted with its rows.
      *
-     * Value: a lower-case letter, then up to 62 of a-z 0-9 _, and no name that means something to PostgreSQL
-     * or is used for rehearsals (mlflow_vps_rehearsal).
+     * Value: a lower-case letter, then up to 62 of a-z 0-9 _, not a name that PostgreSQL reserves or that
+     * rehearsals use (mlflow_vps_rehearsal).
      *
-     * Changing it: Makes a new database; the old one stays.
+     * Changing it: Creates a new database; the old one stays.
      *
      * @default "mlflow"
      */
     readonly name?: string;
     /**
-     * TCP port of PostgreSQL on 127.0.0.1: which cluster holds the database. One that holds databases of
-     * others too listens where they want it to, and is never restarted.
+     * TCP port of PostgreSQL on 127.0.0.1, by which the cluster is chosen. A cluster with other databases
+     * keeps its own listen addresses and is never restarted.
      *
      * Value: a whole number from 1024 to 65535.
      *
-     * Changing it: Makes a new database in the cluster of that port; the old one stays.
+     * Changing it: Creates a new database in the cluster of that port; the old one stays.
      *
      * @default 5432
      */
@@ -240,7 +238,7 @@ export interface MlflowServerArgs {
      * Value: a directory of its own below /srv, /mnt, /media, /data or /var/lib/mlflow (but not its tmp),
      * without spaces.
      *
-     * Changing it: Moves nothing: what is in the old directory stays there.
+     * Changing it: Nothing is moved: the old directory stays as it is.
      *
      * @default "/var/lib/mlflow/artifacts"
      */
@@ -264,7 +262,7 @@ export interface MlflowServerArgs {
      *
      * Value: true or false.
      *
-     * Changing it: `false` leaves that to the distribution's own settings again. Nothing restarts.
+     * Changing it: With `false`, the distribution's own settings apply again. Nothing restarts.
      *
      * @default true
      */
@@ -296,7 +294,7 @@ export interface MlflowServerArgs {
      *
      * Value: a whole number from 1 to 999999.
      *
-     * Changing it: Raised, it makes a new password. Nothing restarts.
+     * Changing it: Raising it generates a new password. Nothing restarts.
      *
      * @default 1
      */
@@ -306,7 +304,8 @@ export interface MlflowServerArgs {
      *
      * Value: a whole number from 1 to 999999.
      *
-     * Changing it: Raised, it makes a new password; the old one is refused from then on. Nothing restarts.
+     * Changing it: Raising it generates a new password; the old one is refused from then on. Nothing
+     * restarts.
      *
      * @default 1
      */

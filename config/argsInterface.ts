@@ -8,8 +8,8 @@ const introduction = `\
 import type * as pulumi from "@pulumi/pulumi";
 
 /**
- * What \`MlflowServer\` is told. All wrong values are reported at once, before any connection is opened. What may be an output
- * of another resource is a \`pulumi.Input\`; the rest shapes which resources there are.
+ * The arguments of \`MlflowServer\`. All wrong values are reported at once, before any connection is opened. What may be an
+ * output of another resource is a \`pulumi.Input\`; the rest decides which resources are created.
  */
 export interface MlflowServerArgs `;
 

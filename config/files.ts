@@ -46,7 +46,7 @@ export function readFiles(given: ReadonlyMap<string, unknown>, directory: string
   return { values, sources, problems };
 }
 
-/** A certificate that nobody uses may be gone. */
+/** The file of a certificate that is not used may be missing. */
 const isIdle = (key: Key, given: ReadonlyMap<string, unknown>) =>
   key.startsWith("tls.") && given.get("tls.mode") !== "provided";
 

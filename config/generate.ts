@@ -1,4 +1,4 @@
-/** `npm run generate`: writes what is made from the schema. A unit test fails while one of these files is another. */
+/** `npm run generate`: writes what is made from the schema. A unit test fails while one of these files is out of date. */
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { renderArgs } from "./argsInterface";
@@ -7,7 +7,7 @@ import { renderReference } from "./reference";
 
 const project = join(__dirname, "..");
 
-/** Files by their path in the project: what each is made to from what it is. */
+/** Files by their path in the project: the new content of each, from its present one. */
 export const generated: Readonly<Record<string, (current: string) => string>> = {
   "Pulumi.yaml": renderPulumiYaml,
   "components/args.ts": renderArgs,

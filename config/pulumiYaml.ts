@@ -19,7 +19,7 @@ export function renderPulumiYaml(current: string): string {
   return `${others}${heading}${stringify({ config }, { lineWidth: 0, version: "1.1" })}`;
 }
 
-/** No `secret`: with a default, without which a key is demanded, it makes every command of the CLI fail. */
+/** No `secret`: with a default, without which a key is required, it makes every command of the CLI fail. */
 function declaration(key: Key) {
   const { type, default: usual = "" }: Setting = schema[key];
   return { ...pulumiType(type), default: usual, description: describe(key) };

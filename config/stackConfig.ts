@@ -11,7 +11,7 @@ import { interpret, parseJson } from "./text";
 /** Config values of the project by key, as the engine gives them: text, or JSON for lists and objects. */
 type Raw = Readonly<Record<string, string>>;
 
-/** What the config of the stack that is being deployed says of its server. */
+/** The server that the config of the stack being deployed describes. */
 export function readStackConfig(): MlflowServerArgs {
   const prefix = `${pulumi.getProject()}:`;
   const own = Object.entries(pulumi.runtime.allConfig())

@@ -1,4 +1,4 @@
-/** Values as they stand in a stack's config, or as somebody types them: text, or JSON for a list. */
+/** Values as they stand in a stack's config, or as they are typed: text, or JSON for a list. */
 import { problemOf } from "../components/schema/check";
 import { type Key, type Setting, schema, type Values } from "../components/schema/schema";
 

@@ -13,8 +13,8 @@ Usage (as root, on a Debian-like machine):
                               [--mirrors cached|real]
                               make the guest when it is not there, boot it, wait until it takes SSH logins;
                               --from packaged: with the packages and the release of MLflow already on it;
-                              --from served: and then with the program applied (FILE: a stack's config without what leads
-                              to the host; its state is in FOLDER/deployment), which takes seconds
+                              --from served: and then with the program applied (FILE: a stack's config without address, login
+                              and keys; its state is in FOLDER/deployment), which takes seconds
   sandbox/vps.sh run NAME CMD [ARG...]
                               run a command as root inside the guest (a pipeline: run NAME sh -c 'a | b')
   sandbox/vps.sh address NAME print its IPv4 address
@@ -31,7 +31,7 @@ Usage (as root, on a Debian-like machine):
 Log in:  ssh -i FOLDER/id_ed25519 deploy@ADDRESS      (deploy may use sudo without a password)
 A guest's FOLDER is ${MLFLOW_VPS_SANDBOX:-<project>/.sandbox}/NAME; what several guests share is kept in ~/.cache/mlflow-vps.
 Packages of Debian and PyPI reach the guests through a cache on this machine (sandbox/vps/cache.sh), but for --mirrors real.
-MLFLOW_VPS_SUITE=trixie makes Debian 13 the suite of guests for which none is given.
+MLFLOW_VPS_SUITE=trixie makes Debian 13 the default suite.
 TEXT
 }
 
@@ -48,7 +48,7 @@ owners_dir=/run/mlflow-vps # N -> the guest folder that uses 10.77.N.0/24; lives
 lock_dir=/run/lock
 login_user=deploy
 
-# What the command is about; the parts share it.
+# The command's guest and options, which the parts share.
 command='' name='' dir='' # the guest's name and its folder
 suite='' memory_mb='' mirrors='' new_host_key='' from=bare mlflow_version='' config='' # of 'up' and 'rebuild'
 cache='' # 'yes' once the package cache is known to run

@@ -35,15 +35,13 @@ export function define(command: Command): void {
   command
     .description(
       "Reads the server's host key, checks the login, and writes both to Pulumi.<stack>.yaml. Asks for what is " +
-        "missing; running it again is how an answer, or the key of a reinstalled server, is changed.",
+        "missing; run it again to change an answer, or to accept the key of a reinstalled server.",
     )
     .argument("[USER@HOST]", "the server; IPv6: user@2001:db8::1 or user@[2001:db8::1]", parseTarget)
     .option("--stack <NAME>", "the stack", parseStack, "prod")
     .option("--port <NUMBER>", "SSH port (default: 22)", (text) => parseSetting("host.port", text, "--port"))
     .option("--key <FILE>", "private SSH key (default: ~/.ssh/id_ed25519, else id_ecdsa, else id_rsa)")
-    .option("--domain <NAME>", "host name that leads to the server; - for none", (text) =>
-      parseDomain(text, "--domain"),
-    )
+    .option("--domain <NAME>", "host name of the server; - for none", (text) => parseDomain(text, "--domain"))
     .option("--users <A,B>", "who gets a login for MLflow (default: mlflow)", (text) =>
       parseUsers(text, "--users"),
     )
@@ -96,7 +94,7 @@ async function configure(target: Target | undefined, flags: Flags): Promise<stri
   const login = { host: address, port, user };
   const pinned = readPinnedKey(config);
   const hostKey = await withProgress(
-    `asking ${address} for its host key`,
+    `reading the host key of ${address}`,
     findHostKey(login, pinned, flags.fingerprint),
   );
   await confirmHostKey(address, { ...flags, presented: hostKey, pinned }, dialog);
@@ -104,12 +102,12 @@ async function configure(target: Target | undefined, flags: Flags): Promise<stri
     `logging in to ${address}`,
     checkLogin({ ...login, hostKey, privateKey, privateKeyPassword: passphrase }),
   );
-  dialog.say(`The login as ${user} works${user === "root" ? "" : ", and sudo does"}.`);
+  dialog.say(`Logged in as ${user}${user === "root" ? "" : ", and sudo works"}.`);
 
   let domain = flags.domain ?? stored("domain");
   let users = flags.users ?? stored("users");
   if (isNew && dialog.interactive) {
-    domain ??= await dialog.ask("Domain that leads to the server (Enter: none):", parseDomain);
+    domain ??= await dialog.ask("Host name of the server (Enter: none):", parseDomain);
     users ??= await dialog.ask("Users, separated by commas:", parseUsers, defaults.users?.join(","));
   }
 

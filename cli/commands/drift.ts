@@ -9,7 +9,7 @@ import { paint, withProgress } from "../terminal";
 export function define(command: Command): void {
   command
     .description(
-      "Looks at the host of a stack, as 'pulumi refresh' would, and says what is not as the last 'up' left it. " +
+      "Checks the host of a stack, as 'pulumi refresh' would, and reports what differs from what the last 'up' left. " +
         "Changes neither the host nor the state. Exits 2 on drift.",
     )
     .argument(...stackArgument)
@@ -17,7 +17,7 @@ export function define(command: Command): void {
     .addHelpText(...example("./mlflow-vps drift prod"))
     .action(async (name: string | undefined, options: JsonOption) => {
       const stack = await readStack(name);
-      const report = await withProgress(`looking at ${stack.connection.host}`, look(stack));
+      const report = await withProgress(`checking ${stack.connection.host}`, look(stack));
       print(options, report, render(report));
       process.exitCode = report.clean ? exitCodes.done : exitCodes.findings;
     });
@@ -27,7 +27,7 @@ export function define(command: Command): void {
 interface Report {
   readonly stack: string;
   readonly clean: boolean;
-  /** Each step in the order of the state, with one line for each thing that is not as it should be. */
+  /** Each step in the order of the state, with one line for each difference. */
   readonly steps: readonly { readonly step: string; readonly drift: readonly string[] }[];
 }
 
@@ -48,10 +48,10 @@ async function look({ name, probes }: Stack): Promise<Report> {
 
 function render({ stack, clean, steps }: Report): string {
   if (clean) {
-    return paint("green", `${stack}: all ${steps.length} steps are as they should be`);
+    return paint("green", `${stack}: all ${steps.length} steps are as the last 'up' left them`);
   }
   const lines = steps
     .filter(({ drift }) => drift.length > 0)
     .flatMap(({ step, drift }) => [paint("bold", step), ...drift.map((line) => `  - ${line}`)]);
-  return [...lines, `Put it right: pulumi up --refresh --stack ${stack}`].join("\n");
+  return [...lines, `To repair it: pulumi up --refresh --stack ${stack}`].join("\n");
 }

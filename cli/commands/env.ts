@@ -17,12 +17,12 @@ export function define(command: Command): void {
   command
     .description(
       "Writes what a client of the server needs: .env with address, user and password, and mlflow-ca.pem with the " +
-        "certificate to trust, where clients do not know its authority. Both for their owner's eyes only (mode 0600).",
+        "certificate to trust, unless clients trust its authority already. Both are readable by their owner only (mode 0600).",
     )
     .argument(...stackArgument)
     .option("--user <NAME>", "whose password (default: the first user's)")
     .option("--out <DIRECTORY>", "where to", ".")
-    .option("--force", "replace a .env that holds something else")
+    .option("--force", "replace a .env that holds other settings")
     .option(...jsonOption)
     .addHelpText(...example("./mlflow-vps env prod --user ada", "set -a; . ./.env; set +a"))
     .action(async (name: string | undefined, options: Options) => {
@@ -46,7 +46,7 @@ export function define(command: Command): void {
       print(
         options,
         { stack: stack.name, user, files: written },
-        `Written for ${user}: ${written.join(", ")}\nUse it there: set -a; . ./.env; set +a`,
+        `Written for ${user}: ${written.join(", ")}\nTo use it: set -a; . ./.env; set +a`,
       );
     });
 }
@@ -72,7 +72,7 @@ async function confirmReplacing(file: string): Promise<void> {
   if (foreign === undefined) {
     return;
   }
-  const problem = `${file} holds something else too: ${foreign.split("=")[0]}`;
+  const problem = `${file} holds other settings too: ${foreign.split("=")[0]}`;
   const dialog = new Dialog();
   dialog.requireTerminal(`${problem}; give --out DIRECTORY for another place, or --force to replace it`);
   if (!(await dialog.confirm(`${problem}. Replace it?`))) {

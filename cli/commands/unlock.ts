@@ -8,7 +8,7 @@ import { withProgress } from "../terminal";
 export function define(command: Command): void {
   command
     .description(
-      "Lets an address log in again that is locked out after too many failed logins. The refusal names the address; " +
+      "Ends the lockout of an address that had too many failed logins. The refusal names the address; " +
         "an IPv6 address is locked out with its /64 network.",
     )
     .argument("<ADDRESS>", "an IPv4 or IPv6 address, or a network as the refusal names it", callerOf)
@@ -23,11 +23,11 @@ export function define(command: Command): void {
     });
 }
 
-/** Who is counted as one at the login: an IPv4 address, or the 64-bit network of an IPv6 one, as nginx writes it. */
+/** Whom nginx counts as one caller, in its notation: an IPv4 address, or the /64 network of an IPv6 one. */
 export function callerOf(text: string): string {
   const address = text.trim().replace(/::\/64$/, "::");
   if (isIP(address) === 0 || address.includes("%")) {
-    throw new Error(`'${text}' is no address: give one as the refusal names it, such as 198.51.100.7`);
+    throw new Error(`'${text}' is not an address: write it as in the refusal, such as 198.51.100.7`);
   }
   if (isIPv4(address)) {
     return address;
@@ -56,7 +56,7 @@ async function unlock({ name, connection, outputs }: Stack, caller: string): Pro
   if (outcome === undefined) {
     const cause = stderr.trim() || stdout.trim() || `curl exited ${code}`;
     throw new Error(
-      `${connection.host}: ${cause}\n'pulumi up --refresh --stack ${name}' brings the host to what the stack says.`,
+      `${connection.host}: ${cause}\n'pulumi up --refresh --stack ${name}' repairs the host if its nginx site is not the stack's.`,
     );
   }
   return outcome === "may log in again";

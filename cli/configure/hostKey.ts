@@ -9,7 +9,7 @@ import type { StackFile } from "./stackFile";
 
 const answerSeconds = 20;
 
-/** No RSA: `@pulumi/command` pins by the type 'ssh-rsa', a signature that servers of today refuse. */
+/** No RSA: `@pulumi/command` pins by the type 'ssh-rsa', a signature that current servers refuse. */
 const hostKeyTypes = ["ssh-ed25519", "ecdsa-sha2-nistp256", "ecdsa-sha2-nistp384", "ecdsa-sha2-nistp521"];
 
 /** What `ssh-keygen -l` prints for the key 'type base64'. */
@@ -80,7 +80,7 @@ export function readPinnedKey(config: StackFile): string | undefined {
   return line?.trim().split(/\s+/).slice(0, 2).join(" ");
 }
 
-/** Where the host is asked for its key; for messages, as whom one would log in. */
+/** Where to read the host key; the user is for messages only. */
 type Address = Pick<Connection, "host" | "port" | "user">;
 
 /** A host has several keys: the pinned one, if it still has that and no other is expected, else the best. */
@@ -136,9 +136,9 @@ export async function confirmHostKey(host: string, trust: Trust, dialog: Dialog)
   }
   dialog.requireTerminal(
     pinned === undefined
-      ? `nobody has confirmed the host key of ${host}, ${shown}: give --fingerprint SHA256:… as the provider's console shows it, or --yes to trust it`
+      ? `the host key of ${host} is not confirmed: ${shown}. Pass --fingerprint SHA256:… as the provider's console shows it, or --yes to trust it`
       : `${host} presents the host key ${shown}, but ${describe(pinned)} is pinned. If the server was reinstalled, ` +
-          "give --fingerprint with the new fingerprint, or --accept-new-host-key; if not, this may be a man-in-the-middle",
+          "pass --fingerprint with the new fingerprint, or --accept-new-host-key; if not, this may be a man-in-the-middle",
   );
   dialog.say(
     [
@@ -150,7 +150,7 @@ export async function confirmHostKey(host: string, trust: Trust, dialog: Dialog)
             `  new  ${shown}`,
             "If the server was not reinstalled, this may be a man-in-the-middle.",
           ]),
-      "Compare it with what the server says of itself. On the provider's console:",
+      "Compare it with the key on the server itself. On the provider's console:",
       `  ssh-keygen -lf ${publicKeyFile(presented)}`,
     ].join("\n"),
   );

@@ -18,11 +18,11 @@ export async function chooseLogin(
   dialog: Dialog,
 ): Promise<Required<Target>> {
   if (address === undefined) {
-    dialog.requireTerminal("no server is given: write user@host");
+    dialog.requireTerminal("no server given: pass user@host");
     return chooseLogin(await dialog.ask("Server (user@host):", parseTarget), dialog);
   }
   if (user === undefined) {
-    dialog.requireTerminal(`no login name is given: write user@${address}`);
+    dialog.requireTerminal(`no login name given: pass user@${address}`);
     const parseUser = (text: string) => parseSetting("host.user", text, "login name");
     return { address, user: await dialog.ask(`Login name on ${address}:`, parseUser, "root") };
   }
@@ -49,11 +49,11 @@ export async function chooseKeyFile(
   if (found !== undefined) {
     return found;
   }
-  dialog.requireTerminal(`none of ${defaultKeyFiles.join(", ")} is there: give --key FILE`);
+  dialog.requireTerminal(`found none of ${defaultKeyFiles.join(", ")}: pass --key FILE`);
   return dialog.ask("Private SSH key (file):", (text) => {
     const path = expandPath(text, here);
     if (text === "" || !existsSync(path)) {
-      throw new Error("There is no such file. 'ssh-keygen -t ed25519' makes a key.");
+      throw new Error("No such file. 'ssh-keygen -t ed25519' creates a key.");
     }
     return shorten(path);
   });
@@ -92,11 +92,11 @@ async function findPassphrase(file: string, key: string, dialog: Dialog): Promis
     return given;
   }
   dialog.requireTerminal(
-    `${file}: the key has a passphrase, ${given ? "and MLFLOW_VPS_KEY_PASSPHRASE is another" : "give it in MLFLOW_VPS_KEY_PASSPHRASE"}`,
+    `${file}: the key has a passphrase, ${given ? "which is not the one in MLFLOW_VPS_KEY_PASSPHRASE" : "set MLFLOW_VPS_KEY_PASSPHRASE"}`,
   );
   return dialog.askSecret(`Passphrase of ${file} (to check the login, it is not stored):`, (passphrase) => {
     if (!opens(passphrase)) {
-      throw new Error("That is not its passphrase.");
+      throw new Error("Wrong passphrase.");
     }
   });
 }

@@ -21,12 +21,10 @@ export function report(
     `pulumi up --stack ${stack}`,
   ];
   return [
-    changed.length === 0
-      ? `${fileName} says all that already, nothing was changed.`
-      : `Written to ${fileName}:`,
+    changed.length === 0 ? `${fileName} is up to date, nothing was changed.` : `Written to ${fileName}:`,
     ...lines,
     ...(config.has("host.privateKey")
-      ? ["Note: host.privateKey is set too, and goes before host.privateKeyFile."]
+      ? ["Note: host.privateKey is set too, and takes precedence over host.privateKeyFile."]
       : []),
     "Next:",
     ...next.map((command) => `  ${command}`),

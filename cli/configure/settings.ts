@@ -1,4 +1,4 @@
-/** What `configure` knows of the program's config: the one place where it asks for keys, their values and defaults. */
+/** What `configure` knows of the program's config: keys, their values and defaults. */
 import { type Key, schema, type Values } from "../../components/schema/schema";
 import { parseText } from "../../config/text";
 

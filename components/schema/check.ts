@@ -3,7 +3,7 @@ import { rules } from "./rules";
 import { type Key, keys, type Setting, schema, type Values } from "./schema";
 
 export interface Checked {
-  /** Complete and sound where there is no problem. */
+  /** Complete and valid where there is no problem. */
   readonly values: Values;
   readonly problems: readonly Problem[];
 }
@@ -15,7 +15,7 @@ const patterns = keys
     pattern: new RegExp(`^${key.replaceAll(".", "\\.").replace(/<\w+>/, "(.+)")}$`),
   }));
 
-/** The key in the schema of one that is given: `rotation.users.<name>` for `rotation.users.ada`. */
+/** The schema's key for a key that is set: `rotation.users.<name>` for `rotation.users.ada`. */
 export function keyOf(given: string): Key | undefined {
   return (
     keys.find((key) => key === given && !key.includes("<")) ??
@@ -23,7 +23,7 @@ export function keyOf(given: string): Key | undefined {
   );
 }
 
-/** A key that is given, in parts; the name in it, which may have dots, is one of them. */
+/** A key that is set, in parts; the name in it, which may have dots, is one of them. */
 export function pathOf(given: string): string[] {
   const key = keyOf(given) ?? given;
   const names =
@@ -35,20 +35,20 @@ export function pathOf(given: string): string[] {
 }
 
 /**
- * Checks all that is given, each value and the rules across them, and puts the defaults in.
+ * Checks every value and the rules across them, and fills in the defaults.
  *
  * @param given values by key
- * @param unsettled keys whose values are not known yet, or known to be wrong already: nothing is said about them
+ * @param unsettled keys whose values are not known yet, or already known to be wrong: nothing is reported about them
  */
 export function check(
   given: ReadonlyMap<string, unknown>,
   unsettled: ReadonlySet<string> = new Set(),
 ): Checked {
   const readings = keys.map((key) => ({ key, ...readKey(key, given, unsettled) }));
-  const sound = new Set(readings.filter((each) => each.sound).map(({ key }) => key));
+  const valid = new Set(readings.filter((each) => each.valid).map(({ key }) => key));
   const values = Object.fromEntries(readings.map(({ key, value }) => [key, value])) as unknown as Values;
   const broken = rules
-    .filter(({ of }) => of.every((key) => sound.has(key)))
+    .filter(({ of }) => of.every((key) => valid.has(key)))
     .flatMap(({ problems }) => problems(values));
   return {
     values,
@@ -65,8 +65,8 @@ export function problemOf(key: Key, value: unknown): string | undefined {
 interface Reading {
   readonly value: unknown;
   readonly problems: readonly Problem[];
-  /** Rules may look at the value. */
-  readonly sound: boolean;
+  /** Rules may read the value. */
+  readonly valid: boolean;
 }
 
 function readKey(key: Key, given: ReadonlyMap<string, unknown>, unsettled: ReadonlySet<string>): Reading {
@@ -81,7 +81,7 @@ function readKey(key: Key, given: ReadonlyMap<string, unknown>, unsettled: Reado
   return {
     value: Object.fromEntries(named.map(({ part, value }) => [part, value])),
     problems: named.flatMap(({ problems }) => problems),
-    sound: named.every(({ sound }) => sound),
+    valid: named.every(({ valid }) => valid),
   };
 }
 
@@ -89,27 +89,27 @@ function readValue(key: Key, name: string, given: unknown, unsettled: ReadonlySe
   const setting: Setting = schema[key];
   const value = given === undefined ? setting.default : given;
   if (unsettled.has(name)) {
-    return { value: undefined, problems: [], sound: false };
+    return { value: undefined, problems: [], valid: false };
   }
   if (value === undefined) {
     const problems = setting.required
       ? [{ key: name, reason: `is required: ${setting.type.description}` }]
       : [];
-    return { value, problems, sound: problems.length === 0 };
+    return { value, problems, valid: problems.length === 0 };
   }
   const reason = problemOf(key, value);
   return reason === undefined
-    ? { value: setting.type.parse(value), problems: [], sound: true }
-    : { value: undefined, problems: [{ key: name, reason }], sound: false };
+    ? { value: setting.type.parse(value), problems: [], valid: true }
+    : { value: undefined, problems: [{ key: name, reason }], valid: false };
 }
 
 function unknownKeys(given: ReadonlyMap<string, unknown>): Problem[] {
   return [...given.keys()]
     .filter((name) => keyOf(name) === undefined)
-    .map((key) => ({ key, reason: `there is no such key; there are ${keys.join(", ")}` }));
+    .map((key) => ({ key, reason: `no such key; the keys are ${keys.join(", ")}` }));
 }
 
-/** A value for a message, unless it is a secret, or a private key in the wrong place. */
+/** A value as a message shows it: never a secret, nor a private key in the wrong place. */
 function shown(key: Key, value: unknown): string {
   const { secret }: Setting = schema[key];
   const text = JSON.stringify(value) ?? String(value);

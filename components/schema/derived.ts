@@ -1,4 +1,4 @@
-/** What follows from several settings together. */
+/** What several settings together determine. */
 import type { Values } from "./schema";
 
 /** Names for which no public authority gives certificates. Source: IANA's special-use domain names, RFC 6762. */

@@ -1,4 +1,4 @@
-/** Rules across settings: each is asked when all the settings that it looks at are sound. */
+/** Rules across settings: each is checked once all the settings that it reads are valid. */
 import { isIP } from "node:net";
 import { utils } from "ssh2";
 import { certificateProblems } from "../entrance/certificate/provided";
@@ -25,7 +25,7 @@ const privateKeyOpens = rule(
     }
     const reason =
       parsed instanceof Error && /encrypted|passphrase/i.test(parsed.message)
-        ? `the key has ${passphrase === undefined ? "a" : "another"} passphrase: give it as host.privateKeyPassphrase ('pulumi config set --secret host.privateKeyPassphrase')`
+        ? `the key has ${passphrase === undefined ? "a" : "another"} passphrase: set host.privateKeyPassphrase ('pulumi config set --secret host.privateKeyPassphrase')`
         : `must be ${schema["host.privateKey"].type.description}`;
     return [{ key: "host.privateKey", reason }];
   },
@@ -56,7 +56,7 @@ const plainHttpIsMeant = rule(["tls.mode", "tls.allowPlainHttp"], (values) =>
 
 const acmeHasName = rule(["tls.mode", "domain", "host.address"], (values) =>
   tlsMode(values) === "acme" && values.domain === undefined && isIP(values["host.address"]) !== 0
-    ? [{ key: "tls.mode", reason: "acme needs a name: set domain, or choose another mode" }]
+    ? [{ key: "tls.mode", reason: "acme needs a host name: set domain, or choose another mode" }]
     : [],
 );
 

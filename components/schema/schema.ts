@@ -17,21 +17,21 @@ import {
   wholeNumber,
 } from "./types";
 
-/** One setting: all that there is to know about it. */
+/** One setting, and everything about it. */
 export interface Setting {
   /** Which values are allowed; its description says so in words. */
   readonly type: z.ZodType;
-  /** Taken where nothing is given. */
+  /** The value of a setting that is not set. */
   readonly default?: unknown;
-  /** Without it nothing can be done. */
+  /** It must be set. */
   readonly required?: true;
-  /** What it is, in a sentence or two. */
+  /** Its meaning, in a sentence or two. */
   readonly meaning: string;
-  /** What a change of it does on the host. */
+  /** What changing it does on the host. */
   readonly change: string;
   /** In the stack's config it is set with --secret; messages never repeat it. */
   readonly secret?: true;
-  /** A program may give an output of another resource. Without it, the value shapes which resources there are. */
+  /** It may be an output of another resource. Any other value decides which resources are created. */
   readonly input?: true;
   /** Only in a stack's config: the path of a file that holds the value of this key. */
   readonly holds?: string;
@@ -42,12 +42,11 @@ const fileOf = <const K extends string>(key: K) => ({
   type: text("the path of a readable file"),
   holds: key,
   meaning: `File with the value of \`${key}\`, in place of it; the path is relative to the project, or begins with \`~/\`.`,
-  change: `As of \`${key}\`.`,
+  change: `As for \`${key}\`.`,
 });
 
 const runsAgain = "Every step runs once more on the host and finds nothing to do.";
-const takesOver =
-  "An instance with it starts beside the one that serves, and takes over. No request is dropped.";
+const takesOver = "A new instance starts beside the running one and takes over. No request is dropped.";
 const rotation = wholeNumber(1, 999_999);
 
 /**
@@ -60,8 +59,7 @@ export const schema = {
     required: true,
     input: true,
     meaning: "Address or name of the VPS.",
-    change:
-      "Sets up the server on the host it now names; the one before stays as it is. Clients connect anew.",
+    change: "Sets up the server on the new host; the old one stays as it is. Clients have to reconnect.",
   },
   "host.port": {
     type: port,
@@ -77,7 +75,7 @@ export const schema = {
     ),
     required: true,
     input: true,
-    meaning: "Login: root, or a user with sudo without a password.",
+    meaning: "Login name: root, or a user with passwordless sudo.",
     change: runsAgain,
   },
   "host.hostKey": {
@@ -106,38 +104,39 @@ export const schema = {
   },
   domain: {
     type: hostName,
-    meaning: "Name that leads to the server; tracking URI and certificate have it in place of the address.",
-    change: `The certificate is for the new name, where clients connect from then on. ${takesOver}`,
+    meaning: "Host name of the server, in place of the address in the tracking URI and the certificate.",
+    change: `The certificate is issued for the new name, to which clients connect from then on. ${takesOver}`,
   },
   users: {
     type: users,
     default: ["mlflow"],
     meaning: "Who may use the server; each gets a generated password.",
-    change: "A new one gets a password, one that is left out is refused from then on. Nothing restarts.",
+    change: "A new user gets a password, a removed one is refused from then on. Nothing restarts.",
   },
   "mlflow.version": {
     type: oneOf(supportedVersions()),
     default: "3.17.2",
     meaning: "Version of MLflow, one of those with a lock in `components/tracking/runtime/locks`.",
     change:
-      "Is installed beside the old one; the migration of the database is rehearsed on a copy, then done after a dump. An older one whose schema is older is refused. No request is dropped.",
+      "The new version is installed beside the old one; the migration of the database is rehearsed on a copy, then done after a dump. An older one whose schema is older is refused. No request is dropped.",
   },
   "service.workers": {
     type: orAuto(wholeNumber(1, 16), "by the host's memory"),
     default: "auto",
-    meaning: "Worker processes. `auto`: 1, from 3.5 GB of memory on 2, from 7 GB on 4.",
+    meaning: "Worker processes. `auto`: 1, with 3.5 GB of memory 2, with 7 GB 4.",
     change: takesOver,
   },
   "service.jobs": {
     type: orAuto(flag, "by the host's memory"),
     default: "auto",
-    meaning: "MLflow's job runner (server-side scorers, GenAI evaluation). `auto`: from 7 GB of memory on.",
+    meaning:
+      "MLflow's job runner (server-side scorers, GenAI evaluation). `auto`: on with 7 GB of memory or more.",
     change: takesOver,
   },
   "service.port": {
     type: unprivilegedPort,
     default: 5000,
-    meaning: "First of two TCP ports of the service on 127.0.0.1: a changed one starts on the free one.",
+    meaning: "First of the service's two TCP ports on 127.0.0.1: a new instance starts on the free one.",
     change: takesOver,
   },
   "tls.mode": {
@@ -145,7 +144,8 @@ export const schema = {
     default: "auto",
     meaning:
       "Where the certificate comes from. `auto` is `acme` with a public `domain`, and `selfSigned` without one.",
-    change: "nginx takes up the other certificate. Clients of another authority need the new `clientEnv`.",
+    change:
+      "nginx loads the new certificate. When its authority is another, clients need the new `clientEnv`.",
   },
   "tls.allowPlainHttp": {
     type: flag,
@@ -155,9 +155,9 @@ export const schema = {
     change: "Nothing on the host.",
   },
   "tls.email": {
-    type: z.email().describe("a mail address"),
-    meaning: "With `acme`: mail address of the account at the certificate authority.",
-    change: "The account gets it.",
+    type: z.email().describe("an email address"),
+    meaning: "With `acme`: email address of the account at the certificate authority.",
+    change: "The account is updated.",
   },
   "tls.acmeDirectory": {
     type: matching(/^https:\/\/[\w.:[\]-]+(\/[\w./-]*)?$/, "the https:// URL of an ACME directory"),
@@ -166,10 +166,10 @@ export const schema = {
     change: "Gets a new certificate.",
   },
   "tls.certificate": {
-    type: text("a certificate in PEM, the chain to its authority after it"),
+    type: text("a certificate in PEM, followed by the chain to its authority"),
     input: true,
     meaning: "With `provided`: the server's certificate, and the chain to its authority.",
-    change: "nginx takes up the new one. No request is dropped.",
+    change: "nginx loads the new one. No request is dropped.",
   },
   "tls.certificateFile": fileOf("tls.certificate"),
   "tls.privateKey": {
@@ -177,41 +177,41 @@ export const schema = {
     input: true,
     secret: true,
     meaning: "With `provided`: private key of the certificate.",
-    change: "nginx takes up the new one. No request is dropped.",
+    change: "nginx loads the new one. No request is dropped.",
   },
   "tls.privateKeyFile": fileOf("tls.privateKey"),
   "proxy.port": {
     type: orAuto(port, "443, or 80 without TLS"),
     default: "auto",
     meaning: "TCP port that clients use.",
-    change: `Clients connect to the new one, and the old one is closed. ${takesOver}`,
+    change: `Clients connect to the new port, and the old one is closed. ${takesOver}`,
   },
   "proxy.httpPort": {
     type: wholeNumber(0, 65535),
     default: 80,
     meaning:
       "TCP port where plain HTTP is redirected to HTTPS; 0 for none, for example where another program has port 80. With `acme` the certificate authority must reach it as port 80.",
-    change: "nginx listens on the new one in place of the old one. Nothing restarts.",
+    change: "nginx listens on the new port in place of the old one. Nothing restarts.",
   },
   "database.name": {
     type: databaseName,
     default: "mlflow",
-    meaning: "Name of the database and of the role that owns it. One that is there is adopted with its rows.",
-    change: "Makes a new database; the old one stays.",
+    meaning: "Name of the database and of the role that owns it. An existing one is adopted with its rows.",
+    change: "Creates a new database; the old one stays.",
   },
   "database.port": {
     type: unprivilegedPort,
     default: 5432,
     meaning:
-      "TCP port of PostgreSQL on 127.0.0.1: which cluster holds the database. One that holds databases of others too listens where they want it to, and is never restarted.",
-    change: "Makes a new database in the cluster of that port; the old one stays.",
+      "TCP port of PostgreSQL on 127.0.0.1, by which the cluster is chosen. A cluster with other databases keeps its own listen addresses and is never restarted.",
+    change: "Creates a new database in the cluster of that port; the old one stays.",
   },
   "artifacts.directory": {
     type: dataDirectory,
     default: "/var/lib/mlflow/artifacts",
     input: true,
     meaning: "Where the artifacts are on the host.",
-    change: "Moves nothing: what is in the old directory stays there.",
+    change: "Nothing is moved: the old directory stays as it is.",
   },
   "data.deleteOnDestroy": {
     type: flag,
@@ -223,7 +223,7 @@ export const schema = {
     type: flag,
     default: true,
     meaning: "Install security updates of the host's packages each day.",
-    change: "`false` leaves that to the distribution's own settings again. Nothing restarts.",
+    change: "With `false`, the distribution's own settings apply again. Nothing restarts.",
   },
   "updates.time": {
     type: z.iso.time({ precision: -1 }).describe("a time of the day as HH:MM, 00:00 to 23:59"),
@@ -241,13 +241,13 @@ export const schema = {
     type: rotation,
     default: 1,
     meaning: "Number of the database's password.",
-    change: "Raised, it makes a new password. Nothing restarts.",
+    change: "Raising it generates a new password. Nothing restarts.",
   },
   "rotation.users.<name>": {
     type: rotation,
     default: 1,
     meaning: "Number of this user's password.",
-    change: "Raised, it makes a new password; the old one is refused from then on. Nothing restarts.",
+    change: "Raising it generates a new password; the old one is refused from then on. Nothing restarts.",
   },
 } as const satisfies Readonly<Record<string, Setting>>;
 
@@ -259,14 +259,14 @@ type ValueOf<S extends Setting> = S extends { readonly default: unknown } | { re
   ? z.output<S["type"]>
   : z.output<S["type"]> | undefined;
 
-/** What is given, complete with the defaults. A key with a `<name>` has what is given for each name. */
+/** All values, complete with the defaults. A key with a `<name>` has one for each name. */
 export type Values = {
   readonly [K in Key]: K extends `${string}<${string}`
     ? Readonly<Record<string, ValueOf<Schema[K]>>>
     : ValueOf<Schema[K]>;
 };
 
-/** The keys without which nothing can be done: they have no default, nor has a file in their place. */
+/** The keys that must be set: neither they nor a file in their place have a default. */
 export const requiredKeys: readonly Key[] = keys.filter((key) => {
   const { required }: Setting = schema[key];
   return required && !keys.some((file) => holder(file) === key && "default" in schema[file]);

@@ -69,7 +69,7 @@ export const databaseName = z
   .regex(/^[a-z][a-z0-9_]{0,62}$/)
   .refine((name) => !reservedNames.test(name))
   .describe(
-    "a lower-case letter, then up to 62 of a-z 0-9 _, and no name that means something to PostgreSQL or is used for rehearsals (mlflow_vps_rehearsal)",
+    "a lower-case letter, then up to 62 of a-z 0-9 _, not a name that PostgreSQL reserves or that rehearsals use (mlflow_vps_rehearsal)",
   );
 
 export const dataDirectory = z

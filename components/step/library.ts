@@ -29,7 +29,7 @@ export type Part = keyof typeof needs;
 /** All parts, in the order in which they stand in a script. */
 export const parts = Object.keys(needs) as readonly Part[];
 
-/** Every part calls these, so that nobody names them. */
+/** Every part calls these, so no step names them. */
 const everywhere: readonly Part[] = ["core", "files"];
 
 /** The text of these parts and of all that they need, each once. */

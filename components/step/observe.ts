@@ -1,7 +1,7 @@
-// Apart from the probe: who only looks need not load Pulumi's SDK, which takes longer than the look.
+// Apart from the probe: to observe a host, Pulumi's SDK is not needed, and takes longer to load than the check to run.
 import { type Connection, executeShared, plainError } from "./ssh";
 
-/** Longest time that looking at one step of a host may take. */
+/** Longest time that the check of one step may take. */
 const checkSeconds = 120;
 
 export interface ProbeInputs {
@@ -9,7 +9,7 @@ export interface ProbeInputs {
   /** Command line that runs the script's `check`. */
   readonly command: string;
   readonly script: string;
-  /** Look already when created or changed, and fail on any line. */
+  /** Check already when created or changed, and fail on any line. */
   readonly demand: boolean;
 }
 

@@ -8,7 +8,7 @@ type Inputs = Readonly<Record<string, pulumi.Input<Value>>>;
 
 /** What every step takes. */
 export interface HostArgs {
-  /** How to log in to the host. Changing it checks, and applies where needed, on the host it then leads to. */
+  /** How to log in to the host. Changing it checks the new host, and applies where needed. */
   readonly connection: pulumi.Input<Connection>;
 }
 
@@ -27,11 +27,11 @@ export interface StepArgs extends HostArgs, Scripts {
   readonly demand?: boolean;
 }
 
-/** What a host is told that it belongs to. */
+/** The owner of a host, as it is noted there. */
 const stackName = () => `${pulumi.getProject()}/${pulumi.getStack()}`;
 
 /**
- * One stage of the setup on the host: a probe that looks (`check`) and a command that brings it to the wanted state
+ * One stage of the setup on the host: a probe that observes it (`check`) and a command that brings it to the desired state
  * (`apply`) or takes it away (`remove`). When the probe saw drift on a refresh, the command runs again, in place.
  */
 export abstract class Step extends pulumi.ComponentResource {

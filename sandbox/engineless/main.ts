@@ -9,7 +9,7 @@
  *
  * `up` writes the stack's outputs to DIRECTORY/outputs.json; `check` prints the drift and exits 2 when there is any.
  *
- * `--guest` takes what leads to the host from the folder of a guest of vps.sh, where the config does not say it;
+ * `--guest` takes address, login and keys from the folder of a guest of vps.sh, where the config does not set them;
  * `--only` carries out the commands of these steps and of no other; `--base` is the state of the layer that the guest
  * stands on: as with an engine, a command that was applied there as it is now does not run again.
  */
@@ -21,7 +21,7 @@ import { parse } from "yaml";
 import { observe } from "../../components/step/observe";
 import { Monitor } from "./monitor";
 
-/** What leads to a guest of vps.sh. */
+/** How to reach a guest of vps.sh. */
 function hostOf(guest: string): Record<string, string> {
   return {
     "mlflow-vps:host.address": readFileSync(join(guest, "address"), "utf8").trim(),
@@ -62,7 +62,7 @@ async function finishUp(monitor: Monitor, state: string, outputs: unknown): Prom
   for (const [name, command] of monitor.applied.without(monitor.commands)) {
     await monitor.remove(name, command);
   }
-  process.stderr.write(monitor.saidSomething ? "" : "  nothing to do, the host is as it should be\n");
+  process.stderr.write(monitor.saidSomething ? "" : "  nothing to do, the host is as configured\n");
   writeFileSync(join(state, "outputs.json"), JSON.stringify(outputs, undefined, 2), { mode: 0o600 });
 }
 

@@ -76,7 +76,7 @@ export class Monitor implements pulumi.runtime.Mocks {
   }
 
   private async probe(inputs: ProbeInputs): Promise<void> {
-    // The others only make sure that a login is possible: here a command says itself why it is not.
+    // The other probes only make sure that a login is possible; here a command's own error says why it is not.
     if (this.options.apply && inputs.demand) {
       await this.carryOut(assertNoProblems(inputs));
     }

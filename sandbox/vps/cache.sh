@@ -47,7 +47,7 @@ end_cache() {
   unlock_network
 }
 
-# Makes the cache run with the settings of today, from whatever state it is in. Prints 'yes', or nothing where this machine
+# Makes the cache run with its current settings, from whatever state it is in. Prints 'yes', or nothing where this machine
 # can have none: the guests then go to the network themselves.
 start_cache() {
   local answers obstacle

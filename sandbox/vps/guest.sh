@@ -22,7 +22,7 @@ require_guest() {
 # What an earlier command noted down about the guest, or the default.
 saved() {
   local noted=''
-  { read -r noted <"$dir/$1"; } 2>/dev/null || true # somebody may be taking the guest down
+  { read -r noted <"$dir/$1"; } 2>/dev/null || true # the guest may just be taken down
   printf '%s' "${noted:-$2}"
 }
 
@@ -92,7 +92,7 @@ leader_pid() {
   done
 }
 
-# make_guest: its disk on the layers that were asked for, booted, and served where that was asked for.
+# make_guest: a disk on the layers that --from names, booted; with --from served, the program applied.
 make_guest() {
   local layer
   suite=${suite:-$(saved suite "${MLFLOW_VPS_SUITE:-bookworm}")}

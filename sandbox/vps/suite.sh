@@ -21,7 +21,7 @@ make_base() {
   exec 7>&-
 }
 
-# await_maker DESCRIPTOR LOCK WHAT: takes the lock that is open there; who has it now is making the very thing.
+# await_maker DESCRIPTOR LOCK WHAT: takes the lock that is open there; whoever holds it is making the same thing.
 await_maker() {
   ! flock -n "$1" || return 0
   say "waiting for another run that makes $3"

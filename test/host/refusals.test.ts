@@ -32,12 +32,12 @@ describe("a host that cannot take the server", () => {
     expect(error).toMatch(
       /- the system is Fedora 44; install one of: debian-12 debian-13 ubuntu-22\.04 ubuntu-24\.04/,
     );
-    expect(error).toMatch(/- the host has \d{3} MB of memory, the server needs 1400 MB; take a larger one/);
+    expect(error).toMatch(/- the host has \d{3} MB of memory, the server needs 1400 MB; use a larger one/);
     expect(error).toMatch(
-      /- \/opt has \d+ MB free, the server needs 2500 MB; make room or take a larger disk/,
+      /- \/opt has \d+ MB free, the server needs 2500 MB; make room or use a larger disk/,
     );
     expect(error).toMatch(
-      /- \/var\/lib\/mlflow\/artifacts has 100 MB free, the server needs 500 MB; make room or take a larger disk/,
+      /- \/var\/lib\/mlflow\/artifacts has 100 MB free, the server needs 500 MB; make room or use a larger disk/,
     );
     expect(error).toMatch(/- port 80 is taken by python3; stop that or set proxy\.httpPort to a free port/);
     expect(await everything()).toBe("");
@@ -93,7 +93,7 @@ describe("a wrong configuration", () => {
     for (const name of ["mlflow.version", "users", "proxy.port", "host.hostKeyFile", "rotation.databse"]) {
       expect(error).toContain(`- ${name}: `);
     }
-    expect(error).toContain("the configuration has 5 wrong values, nothing was touched");
+    expect(error).toContain("the configuration has 5 wrong values, nothing was changed");
     expect(await guest.run("journalctl -u ssh --no-pager -o cat | grep -c Accepted || true")).toBe(before);
   });
 });

@@ -305,7 +305,7 @@ const table: Readonly<Record<string, Case>> = {
     right: [[server.certificate, "provided"]],
     wrong: ["hunter2", "-----BEGIN CERTIFICATE-----\nhunter2\n-----END CERTIFICATE-----"],
     pick: tlsMode,
-    message: () => "tls.certificate: must be a certificate in PEM, the chain to its authority after it",
+    message: () => "tls.certificate: must be a certificate in PEM, followed by the chain to its authority",
   },
   "tls.certificateFile": {
     beside: without(provided, "tls.certificate"),
@@ -499,7 +499,7 @@ describe("a wrong config", () => {
         .sort(),
     ).toEqual(expected.sort());
     expect(message).toMatch(
-      new RegExp(`^the configuration has ${expected.length} wrong values, nothing was touched:\n`),
+      new RegExp(`^the configuration has ${expected.length} wrong values, nothing was changed:\n`),
     );
     expect(expected.length).toBeGreaterThan(12);
   });
@@ -530,7 +530,7 @@ describe("a wrong config", () => {
 
   test("with a key that does not exist names those that do", () => {
     const [line, ...more] = problems(refusal({ ...least, "proxy.prot": "80" }));
-    expect(line).toMatch(/^proxy\.prot: there is no such key; there are /);
+    expect(line).toMatch(/^proxy\.prot: no such key; the keys are /);
     for (const name of keys) {
       expect(line).toContain(name);
     }
@@ -538,10 +538,10 @@ describe("a wrong config", () => {
   });
 
   test.each(["toString", "constructor", "host", "rotation", "rotation.user.ada", "Domain"])(
-    "with the key '%s' is refused, for there is no such key",
+    "with the key '%s' is refused, because there is no such key",
     (name) => {
       expect(problems(refusal({ ...least, [name]: "x" }))).toEqual([
-        expect.stringMatching(`^${name}: there is no such key`),
+        expect.stringMatching(`^${name}: no such key`),
       ]);
     },
   );
@@ -772,7 +772,7 @@ describe("keys that were set with --path", () => {
 
   test("are checked as dotted ones are", () => {
     expect(problems(refusal({ ...least, proxy: '{"port":"none","x":{"y":1}}' }))).toEqual([
-      expect.stringMatching(/^proxy\.x\.y: there is no such key/),
+      expect.stringMatching(/^proxy\.x\.y: no such key/),
       `proxy.port: must be ${allowed("proxy.port")} (got "none")`,
     ]);
   });
@@ -843,7 +843,7 @@ describe("files", () => {
 describe("the private key", () => {
   test("with a passphrase, without being told it, says how to tell", () => {
     const expected = (name: string) => [
-      `${name}: the key has a passphrase: give it as host.privateKeyPassphrase ('pulumi config set --secret host.privateKeyPassphrase')`,
+      `${name}: the key has a passphrase: set host.privateKeyPassphrase ('pulumi config set --secret host.privateKeyPassphrase')`,
     ];
     expect(problems(refusal({ ...least, "host.privateKey": encryptedLoginKey.private }))).toEqual(
       expected("host.privateKey"),

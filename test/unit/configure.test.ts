@@ -283,7 +283,7 @@ describe("configure", () => {
       ["Login name", enter],
       ["Is it the same?", `perhaps${enter}`],
       ["'yes' or 'no', please.", `${instead}256 ${host.fingerprint} root@host (ED25519)${enter}`],
-      ["Domain", enter],
+      ["Host name of the server", enter],
       ["Users", `ada, grace${enter}`],
     );
     expect(code).toBe(0);
@@ -380,7 +380,7 @@ describe("configure", () => {
     const { shown } = await answering(
       flags(),
       ["Passphrase", `wrong${enter}`],
-      ["not its passphrase", `${instead}${passphrase}${enter}`],
+      ["Wrong passphrase", `${instead}${passphrase}${enter}`],
       ["same", `no${enter}`],
     );
     expect(shown).toContain("not confirmed");

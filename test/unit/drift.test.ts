@@ -40,7 +40,7 @@ describe("the drift command", () => {
     const result = await drift(["prod"], state, shell);
     expect(result).toMatchObject({
       code: 0,
-      stdout: "prod: all 2 steps are as they should be\n",
+      stdout: "prod: all 2 steps are as the last 'up' left them\n",
       stderr: "",
     });
     expect(shell.calls("pulumi")).toContain("--stack prod");
@@ -52,7 +52,7 @@ describe("the drift command", () => {
     expect(result).toMatchObject({
       code: 2,
       stdout:
-        "service\n  - a is missing\n  - b was changed\nPut it right: pulumi up --refresh --stack prod\n",
+        "service\n  - a is missing\n  - b was changed\nTo repair it: pulumi up --refresh --stack prod\n",
     });
     expect(there.commands.every(({ stdin }) => stdin.includes("THE-SCRIPT-WITH-SECRETS"))).toBe(true);
     expect(result.stdout + result.stderr).not.toMatch(/SECRETS|PRIVATE KEY/);

@@ -62,15 +62,15 @@ describe("the env command", () => {
     expect(existsSync(path(".env"))).toBe(false);
   });
 
-  describe("where a .env holds something else", () => {
+  describe("where a .env holds other settings", () => {
     const foreign = "MLFLOW_TRACKING_URI=https://before\n# mine\nDATABASE_URL=postgres://SECRET\n";
-    const question = "holds something else too";
+    const question = "holds other settings too";
     beforeEach(() => writeFileSync(path(".env"), foreign));
 
     test("leaves it alone when nobody can be asked, and says how to go on", async () => {
       const { code, stderr } = await shell.run("env", "prod");
       expect(code).toBe(1);
-      expect(stderr).toMatch(/\.env holds something else too: # mine; give --out DIRECTORY .* or --force/);
+      expect(stderr).toMatch(/\.env holds other settings too: # mine; give --out DIRECTORY .* or --force/);
       expect(stderr).not.toContain("SECRET");
       expect(read(".env")).toBe(foreign);
       expect(existsSync(path("mlflow-ca.pem"))).toBe(false);

@@ -71,7 +71,7 @@ describe("a server", () => {
       ...({ proxy: { prot: 80 }, tls: { mode: "off" } } as object),
     });
     expect(error.errors).toEqual([
-      { propertyPath: "proxy.prot", reason: expect.stringMatching(/^there is no such key/) },
+      { propertyPath: "proxy.prot", reason: expect.stringMatching(/^no such key/) },
       { propertyPath: "host.user", reason: expect.stringMatching(/^must be .* \(got "Not a login"\)$/) },
       { propertyPath: "service.workers", reason: expect.stringMatching(/\(got 99\)$/) },
       { propertyPath: "tls.mode", reason: expect.stringMatching(/\(got "off"\)$/) },
@@ -81,7 +81,7 @@ describe("a server", () => {
         reason: expect.stringMatching(/another port than service\.port \+ 1/),
       },
     ]);
-    expect(error.message).toMatch(/^MlflowServer 'lab' has 6 wrong values, nothing was touched:\n/);
+    expect(error.message).toMatch(/^MlflowServer 'lab' has 6 wrong values, nothing was changed:\n/);
     for (const { propertyPath, reason } of error.errors) {
       expect(error.message).toContain(`  - ${propertyPath}: ${reason}`);
     }

@@ -35,7 +35,7 @@ test.each([
   [["drift", "a", "b"], "Expected 1 argument but got 2; see 'mlflow-vps drift --help'"],
   [["drift", "--jsn"], "unknown option '--jsn' (Did you mean --json?); see 'mlflow-vps drift --help'"],
   [["unlock"], "missing required argument 'ADDRESS'; see 'mlflow-vps unlock --help'"],
-  [["unlock", "here"], "'here' is no address"],
+  [["unlock", "here"], "'here' is not an address"],
 ])("a wrong call is one line: %j", async (args, message) => {
   const { code, stdout, stderr } = await new Shell().run(...args);
   expect({ code, stdout }).toEqual({ code: 1, stdout: "" });

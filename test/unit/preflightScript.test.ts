@@ -90,8 +90,8 @@ describe("room", () => {
   test("is measured as root, and a lack of it is named", async () => {
     const { stdout } = await preflight(`${freePorts}\nas_root() { printf 'Avail\\n%s\\n' $((400 * 1024)); }`);
     expect(stdout).toBe(
-      "/opt has 400 MB free, the server needs 2500 MB; make room or take a larger disk\n" +
-        `${join(directory, "artifacts")} has 400 MB free, the server needs 500 MB; make room or take a larger disk\n`,
+      "/opt has 400 MB free, the server needs 2500 MB; make room or use a larger disk\n" +
+        `${join(directory, "artifacts")} has 400 MB free, the server needs 500 MB; make room or use a larger disk\n`,
     );
   });
 

@@ -350,7 +350,7 @@ describe("the nginx site", () => {
           client_max_body_size 64m;
           large_client_header_buffers 4 8k;
 
-          # A client that is slow to say what it wants is not waited for.
+          # Slow requests are cut off.
           client_header_timeout 15s;
           client_body_timeout 60s;
           send_timeout 60s;
@@ -397,14 +397,13 @@ describe("the nginx site", () => {
               proxy_pass http://mlflow_vps;
           }
 
-          # Server-sent events and model answers pass on as they come.
+          # Server-sent events and model answers are passed on unbuffered.
           location /gateway/ {
               proxy_buffering off;
               proxy_pass http://mlflow_vps;
           }
 
-          # A download in the web interface is not read at the client's speed but kept in memory by MLflow, so nginx takes it
-          # over on disk for as long as it lasts.
+          # MLflow keeps a download of the web interface in memory until the client has read it, so nginx buffers it on disk.
           location / {
               proxy_max_temp_file_size 20480m;
               proxy_pass http://mlflow_vps;

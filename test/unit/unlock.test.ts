@@ -26,7 +26,7 @@ describe("who is locked out", () => {
   test.each(["", "198.51.100", "198.51.100.7/24", "vps.example.org", "fe80::1%eth0", 'a"b'])(
     "%j is refused",
     (text) => {
-      expect(() => callerOf(text)).toThrow(/is no address/);
+      expect(() => callerOf(text)).toThrow(/is not an address/);
     },
   );
 });

@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# A certificate of a public authority, got and renewed by certbot.
+# A certificate of a public authority, obtained and renewed by certbot.
 
 readonly certbot_directory=/etc/letsencrypt
 readonly live=$certbot_directory/live/$lineage
@@ -7,7 +7,7 @@ readonly renewal_file=$certbot_directory/renewal/$lineage.conf
 
 renewal_setting() { sed -n "s/^$1 = //p" "$renewal_file"; }
 
-# Whether it is all there for certbot, which takes what is left of a broken one for somebody else's.
+# Whether certbot's files are complete: it takes the rest of a broken set for somebody else's.
 lineage_is_whole() {
   local part chain
   [[ -f $renewal_file ]] || return 0
@@ -19,7 +19,7 @@ lineage_is_whole() {
   holds x509 "$live/cert.pem"
 }
 
-# What only a new certificate puts right.
+# Problems that only a new certificate solves.
 check_lineage() {
   local whole server right authenticator webroot begin end now
   whole=$(lineage_is_whole)

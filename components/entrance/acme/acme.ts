@@ -5,7 +5,7 @@ import { type HostArgs, Step } from "../../step/step";
 /** Where certbot puts its answers to the certificate authority; nginx serves them on port 80. */
 export const challengeDirectory = "/var/lib/mlflow-vps/acme";
 
-/** What certbot calls the certificate, and so where it keeps it. */
+/** certbot's name for the certificate, and so for its directories. */
 const lineage = "mlflow-vps";
 /** certbot runs what is in this directory after each renewal, whichever certificate it is for. */
 const hookFile = "/etc/letsencrypt/renewal-hooks/deploy/mlflow-vps";
@@ -13,7 +13,7 @@ const hookFile = "/etc/letsencrypt/renewal-hooks/deploy/mlflow-vps";
 export interface AcmeArgs extends HostArgs {
   /** Public name that the certificate is for. */
   readonly domain: pulumi.Input<string>;
-  /** Mail address of the account; without one the authority cannot write to anybody. */
+  /** Mail address of the account; without one the authority has nobody to write to. */
   readonly email?: string;
   /** Directory URL of the certificate authority (RFC 8555). */
   readonly directory: string;

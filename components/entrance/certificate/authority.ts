@@ -15,7 +15,7 @@ export interface AuthorityArgs {
 /**
  * A certificate authority of the stack's own, and the server's certificate signed by it. An `up` in the last 60 days
  * of the server's certificate renews it. The authority's own lasts ten years, is renewed with the same key by an `up`
- * in the last two, and the clients' copy of it stays good until its end. The keys are in the state as secrets, the
+ * in the last two, and the clients' copy stays valid until it expires. The keys are in the state as secrets, the
  * server's on the host too.
  */
 export class Authority extends pulumi.ComponentResource {

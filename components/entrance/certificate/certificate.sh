@@ -2,7 +2,7 @@
 # The file with private key and certificate chain that nginx serves with. With ACME its content comes from the
 # certificate authority, by way of the step acme; until then a placeholder lets nginx start.
 
-# check_placeholder: whatever is there is right, as long as nginx can serve the server's name with it.
+# check_placeholder: any certificate will do, as long as nginx can serve the server's name with it.
 check_placeholder() {
   local certificate key right end now certificate_key
   if [[ ! -f $certificate_file ]]; then

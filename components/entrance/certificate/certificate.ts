@@ -7,13 +7,13 @@ export const certificateFile = "/etc/mlflow-vps/server.pem";
 export interface CertificateArgs extends HostArgs {
   /** Names and addresses that the certificate is for. */
   readonly names: pulumi.Input<readonly string[]>;
-  /** Private key and certificate chain in PEM; nothing where an ACME client brings them. Changing it drops no request. */
+  /** Private key and certificate chain in PEM; none where an ACME client gets them. Changing it drops no request. */
   readonly pem?: pulumi.Input<string>;
-  /** The check names a certificate that ends within this many days. */
+  /** The check reports a certificate that expires within this many days. */
   readonly daysNeeded: number;
 }
 
-/** Private key and certificate on the host, taken up by a running nginx without dropping a request. */
+/** Private key and certificate on the host, which a running nginx loads without dropping a request. */
 export class Certificate extends Step {
   constructor(name: string, args: CertificateArgs, opts?: pulumi.ComponentResourceOptions) {
     super(

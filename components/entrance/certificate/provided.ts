@@ -13,7 +13,7 @@ export function certificateProblems(name: string, chain: string, privateKey: str
   const key = attempt(() => createPrivateKey(privateKey));
   if (certificate === undefined) {
     return [
-      { of: "certificate", reason: "must be a certificate in PEM, the chain to its authority after it" },
+      { of: "certificate", reason: "must be a certificate in PEM, followed by the chain to its authority" },
     ];
   }
   if (key === undefined) {
@@ -32,7 +32,7 @@ export function certificateProblems(name: string, chain: string, privateKey: str
   ].map((reason) => ({ of: "certificate", reason }));
 }
 
-/** The certificate at the end of the chain when it signed itself, and so is none that clients know already. */
+/** The certificate at the end of the chain when it signed itself, so that clients cannot know it already. */
 export function ownAuthority(chain: string): string | undefined {
   const last = chain.match(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g)?.at(-1);
   const parsed = last === undefined ? undefined : attempt(() => new X509Certificate(last));

@@ -36,7 +36,7 @@ start_nginx() {
   say "starting nginx"
   systemctl restart nginx.service >>"$log_file" 2>&1 || {
     journalctl --unit nginx.service --lines 5 --no-pager --output cat >&2
-    fail "nginx does not start; above is what it says"
+    fail "nginx does not start; its error is above"
   }
   wait_until 30 "nginx has no workers 30 s after its start; see 'journalctl -u nginx' on the host" nginx_has_read
 }

@@ -12,13 +12,13 @@ export interface Entrance {
 }
 
 export interface Site extends Entrance {
-  /** File with the address of the service, in nginx's words. */
+  /** File with the address of the service, in nginx's syntax. */
   readonly upstreamFile: string;
   /** Password file of the users, in nginx's format. */
   readonly usersFile: string;
   /** File with private key and certificate chain, used where the port speaks TLS. */
   readonly certificateFile: string;
-  /** TCP port whose requests are sent on to HTTPS; nothing where there is none. */
+  /** TCP port whose requests are redirected to HTTPS; none without it. */
   readonly httpPort?: number;
   /** Directory in which an ACME client puts its answers (RFC 8555, http-01), served on the HTTP port. */
   readonly challengeDirectory?: string;
@@ -38,7 +38,7 @@ export function urlHost(name: string): string {
   return isIPv6(name) ? `[${name}]` : name;
 }
 
-/** The origin (RFC 6454) under which a browser sees the server. */
+/** The server's origin (RFC 6454), as a browser writes it. */
 export function origin(name: string, port: number, secure: boolean): string {
   const [scheme, usual] = secure ? ["https", 443] : ["http", 80];
   return `${scheme}://${urlHost(name)}${port === usual ? "" : `:${port}`}`;
@@ -49,7 +49,7 @@ export function hostHeaders(names: readonly string[], ports: readonly number[]):
   return names.flatMap((name) => [urlHost(name), ...ports.map((port) => `${urlHost(name)}:${port}`)]);
 }
 
-/** The nginx site. Variables, zones and upstream carry the project's name, so that they meet nobody else's. */
+/** The nginx site. Variables, zones and upstream carry the project's name, so that they collide with nobody else's. */
 export function renderSite(site: Site): string {
   return `${managed}
 map $http_upgrade $mlflow_vps_connection {
@@ -88,7 +88,7 @@ ${lockout}${drain}
     client_max_body_size 64m;
     large_client_header_buffers 4 8k;
 
-    # A client that is slow to say what it wants is not waited for.
+    # Slow requests are cut off.
     client_header_timeout 15s;
     client_body_timeout 60s;
     send_timeout 60s;
@@ -121,14 +121,13 @@ ${unlock}
         proxy_pass http://mlflow_vps;
     }
 
-    # Server-sent events and model answers pass on as they come.
+    # Server-sent events and model answers are passed on unbuffered.
     location /gateway/ {
         proxy_buffering off;
         proxy_pass http://mlflow_vps;
     }
 
-    # A download in the web interface is not read at the client's speed but kept in memory by MLflow, so nginx takes it
-    # over on disk for as long as it lasts.
+    # MLflow keeps a download of the web interface in memory until the client has read it, so nginx buffers it on disk.
     location / {
         proxy_max_temp_file_size 20480m;
         proxy_pass http://mlflow_vps;

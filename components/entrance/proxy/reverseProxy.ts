@@ -5,17 +5,17 @@ import { type Entrance, origin, renderSite } from "./render";
 export interface ReverseProxyArgs extends HostArgs, Omit<Entrance, "names"> {
   /** Names and addresses; the first is the one in the tracking URI. */
   readonly names: pulumi.Input<readonly string[]>;
-  /** File with the address of the service, in nginx's words; the service step writes it. */
+  /** File with the address of the service, in nginx's syntax; the service step writes it. */
   readonly upstreamFile: string;
   /** File with private key and certificate chain, used where the port speaks TLS. */
   readonly certificateFile: string;
-  /** TCP port whose requests are sent on to HTTPS; nothing where there is none. */
+  /** TCP port whose requests are redirected to HTTPS; none without it. */
   readonly httpPort?: number;
   /** Directory of the ACME client's answers, served on the HTTP port; nothing where there is none. */
   readonly challengeDirectory?: string;
   /** Tell browsers to use nothing but HTTPS for a year. */
   readonly strictTransport: boolean;
-  /** Who may enter: name to password. A change takes effect at once and drops no request. */
+  /** The users: name to password. A change takes effect at once and drops no request. */
   readonly users: pulumi.Input<Readonly<Record<string, string>>>;
 }
 

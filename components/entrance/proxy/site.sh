@@ -6,8 +6,8 @@ readonly default_link=/etc/nginx/sites-enabled/default
 declare -rA site_parts=([site]=$site_file [link]=$site_link [default]=$default_link)
 readonly site_before=/etc/nginx/mlflow-vps.before # how it was, as long as another site is being tried
 
-# The site as it fits this host: without IPv6 nginx would refuse to start, and from 1.25.1 on HTTP/2 is asked for in
-# another way.
+# The site for this host: without IPv6 nginx would refuse to start, and from 1.25.1 on HTTP/2 has a directive of its
+# own.
 site_here() {
   local text=$site nginx_version oldest
   [[ -e /proc/net/if_inet6 ]] || text=$(grep -v 'listen \[::\]' <<<"$text")
@@ -38,7 +38,7 @@ default_page_is_on() {
 check_site() {
   local default text target=
   default=$(default_page_is_on)
-  [[ -z $default ]] || problem "nginx's own default page is on"
+  [[ -z $default ]] || problem "nginx's default page is enabled"
   [[ ! -e $site_before ]] || problem "a change of $site_file was interrupted"
   text=$(site_here)
   check_file "$site_file" root:root 0644 "$text"

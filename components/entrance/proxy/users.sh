@@ -37,7 +37,7 @@ read_users() {
   [[ -z $twice ]] || problem "$users_file names a user twice"
 }
 
-# Each user's line in the file must be made from the user's password; nobody else may stand there.
+# Each user's line in the file must be made from the user's password; nobody else may be in it.
 check_users() {
   local user right
   if [[ ! -f $users_file ]]; then
@@ -59,7 +59,7 @@ check_users() {
   done
 }
 
-# A right line keeps its salt, so that a file that is right is left alone.
+# A correct line keeps its salt, so that a correct file is left alone.
 render_users() {
   local sorted user hash right salt
   sorted=$(printf '%s\n' "${!users[@]}" | sort)

@@ -5,7 +5,7 @@ import { renderRules, renderUnit } from "./render";
 export interface FirewallRules {
   /**
    * `trial` puts the rules in force for a while; `kept`, which must come after it, confirms them by arriving on a
-   * connection of its own, and has them loaded at boot. Without it the host goes back to what was kept before.
+   * connection of its own, and has them loaded at boot. Without it the host rolls back to the rules that were kept before.
    */
   readonly phase: "trial" | "kept";
   /** TCP ports that are open beside those of SSH, one or more. A change ends no connection. */
@@ -29,7 +29,7 @@ export function firewallStep({ phase, ports, rollbackSeconds = 120 }: FirewallRu
 
 export interface FirewallArgs extends HostArgs, FirewallRules {}
 
-/** Opens only SSH and the given ports, by a table of nftables of its own. Rules that cut SSH off undo themselves. */
+/** Opens only SSH and the given ports, by a table of nftables of its own. Rules that cut SSH off are rolled back. */
 export class Firewall extends Step {
   constructor(name: string, args: FirewallArgs, opts?: pulumi.ComponentResourceOptions) {
     super("mlflow:firewall:Firewall", name, { connection: args.connection, ...firewallStep(args) }, opts);

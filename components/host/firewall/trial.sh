@@ -3,7 +3,7 @@
 
 readonly rollback=mlflow-firewall-rollback
 
-# What is put back is what was kept before, or nothing; it is tried until it is.
+# Rolls back to the rules that were kept before, or to none; retried until it succeeds.
 arm() {
   disarm
   logged "arming the rollback" systemd-run --quiet --collect --unit "$rollback" --on-active "$rollback_seconds" \

@@ -21,7 +21,7 @@ check() {
   done
 }
 
-# who_locks: what apt or dpkg say on stdin of a lock that another program holds; nothing when that is not their trouble.
+# who_locks: what apt or dpkg say on stdin of a lock that another program holds; nothing when that is not the problem.
 who_locks() {
   sed -n -e 's/.*[Cc]ould not get lock \([^ ]*\)\. It is held by process \([0-9]* ([^)]*)\).*/process \2 holds \1/p' \
     -e 's/.*[Cc]ould not get lock.*/another program holds its lock/p' \

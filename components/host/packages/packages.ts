@@ -4,7 +4,7 @@ import { type HostArgs, Step } from "../../step/step";
 export interface PackagesArgs extends HostArgs {
   /** Which group this is; several groups install side by side with other steps. */
   readonly group: string;
-  /** Names of distribution packages; those not yet installed are, without recommended ones. */
+  /** Names of distribution packages; those that are missing are installed, without recommended ones. */
   readonly packages: readonly string[];
 }
 

@@ -1,7 +1,7 @@
 # shellcheck shell=bash
-# Is this host fit for the server? Runs without privileges and changes nothing. Each line: what is wrong; what to do.
+# Whether the host meets the requirements. Runs without privileges and changes nothing. Each line: what is wrong; what to do.
 
-# check_sudo: names why the login may not look as root.
+# check_sudo: reports why the login cannot use sudo.
 check_sudo() {
   local user refusal code=0
   ((EUID != 0)) || return 0
@@ -46,10 +46,10 @@ check_system() {
     problem "the system is ${name:-unknown}; install one of: ${systems[*]}"
   architecture=$(uname -m)
   [[ $architecture == x86_64 || $architecture == aarch64 ]] ||
-    problem "the architecture is $architecture; take a host with x86_64 or aarch64"
-  [[ -d /run/systemd/system ]] || problem "systemd is not running; take a real VPS or VM, not a plain container"
+    problem "the architecture is $architecture; use a host with x86_64 or aarch64"
+  [[ -d /run/systemd/system ]] || problem "systemd is not running; use a VPS or VM, not a plain container"
   memory=$(memory_mb)
-  ((memory >= memory_needed)) || problem "the host has $memory MB of memory, the server needs $memory_needed MB; take a larger one"
+  ((memory >= memory_needed)) || problem "the host has $memory MB of memory, the server needs $memory_needed MB; use a larger one"
 }
 
 check_clock() {

@@ -11,7 +11,7 @@ const roomNeeded = 2500;
 const roomRunning = 500;
 
 export interface PreflightArgs extends HostArgs {
-  /** Directory of the release on the host; once it is there, less free disk is demanded. */
+  /** Directory of the release on the host; once it is there, less free disk is needed. */
   readonly release: pulumi.Input<string>;
   /** Directory of the artifacts on the host. */
   readonly artifacts: pulumi.Input<string>;
@@ -24,7 +24,7 @@ export interface PreflightArgs extends HostArgs {
   };
 }
 
-/** Checks that the host can take the server, all problems at once; the other steps wait for it. Changes nothing. */
+/** Checks that the host meets the requirements, all problems at once; the other steps wait for it. Changes nothing. */
 export class Preflight extends Step {
   constructor(name: string, args: PreflightArgs, opts?: pulumi.ComponentResourceOptions) {
     super(

@@ -2,7 +2,7 @@ import { managed } from "../../step/script";
 
 /**
  * apt's periodic work. "always" is apt's word for 'each time the timer runs': with "1" a run is left out when there was
- * one on the same day already. What may be upgraded is for the distribution's own file to say.
+ * one on the same day already. The distribution's own file decides what may be upgraded.
  */
 export function renderSettings(): string {
   return `${managed}

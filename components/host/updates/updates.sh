@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# Security updates by unattended-upgrades, at one time of the day. Which ones is for the distribution's files to say.
+# Security updates by unattended-upgrades, at one time of the day. The distribution's files decide which ones.
 
 readonly timer=apt-daily-upgrade.timer # installs; apt-daily.timer only fetches, at any hour
 readonly units=(apt-daily.timer apt-daily.service "$timer" apt-daily-upgrade.service)

@@ -7,7 +7,7 @@ export interface UpdatesArgs extends HostArgs {
   readonly time: string;
 }
 
-/** Security updates by unattended-upgrades, at one time of the day. Without it, the distribution's own settings hold. */
+/** Security updates by unattended-upgrades, at one time of the day. Without it, the distribution's own settings apply. */
 export class Updates extends Step {
   constructor(name: string, args: UpdatesArgs, opts?: pulumi.ComponentResourceOptions) {
     super(

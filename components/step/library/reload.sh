@@ -19,7 +19,7 @@ client_connections() {
     END { for (port in ports) sum += open[port]; print sum + 0 }' - "${tables[@]}" <<<"$held"
 }
 
-# reload_nginx [FILE...]: has a running nginx take up its configuration, with these files, without dropping a request.
+# reload_nginx [FILE...]: makes a running nginx load its configuration, with these files, without dropping a request.
 reload_nginx() {
   lock_reload "run again when it has ended"
   reload_locked "$@"

@@ -12,7 +12,7 @@ memory_mb() {
 check_room() {
   local kilobytes
   kilobytes=$(free_kilobytes "$1")
-  ((kilobytes / 1024 >= $2)) || problem "$1 has $((kilobytes / 1024)) MB free, the server needs $2 MB; make room or take a larger disk"
+  ((kilobytes / 1024 >= $2)) || problem "$1 has $((kilobytes / 1024)) MB free, the server needs $2 MB; make room or use a larger disk"
 }
 
 # free_kilobytes DIRECTORY: on the file system where it is or will be. Only root may look everywhere: who may not enter a

@@ -1,7 +1,7 @@
 # shellcheck shell=bash
-# What systemd says of its units.
+# The state of systemd's units.
 
-# unit_property UNIT NAME: what systemd says of a unit, such as ActiveState or UnitFileState.
+# unit_property UNIT NAME: a property of a unit, such as ActiveState or UnitFileState.
 unit_property() { systemctl show --property "$2" --value "$1"; }
 
 # is_active UNIT

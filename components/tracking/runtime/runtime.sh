@@ -4,7 +4,7 @@
 readonly contents=$release/.contents # what the release was made of: one line per file, to see damage
 
 # Compiled bytecode does not count: Python writes it whenever root runs something from the release. The name of root is
-# written out, because find looks names up anew for every file.
+# written out, because find looks up names again for every file.
 list_contents() {
   (cd "$1" && find . -name __pycache__ -prune -o -type d -o -path ./.contents -o \
     -user root -printf '%P %y %m root %s %T@ %l\n' -o -printf '%P %y %m %u %s %T@ %l\n' | LC_ALL=C sort)
