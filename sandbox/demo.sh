@@ -16,7 +16,7 @@ say() { printf '\n== %s (%d s)\n' "$*" "$SECONDS"; }
 # A Python environment with exactly the packages that the experiment's lock names.
 make_client() {
   if ! python3 -c 'import venv, ensurepip' 2>/dev/null; then
-    # Where this fails, what follows says what is needed.
+    # If this fails, the next command says what is missing.
     { apt-get update --quiet && apt-get install --quiet --yes --no-install-recommends python3-venv; } >/dev/null || true
   fi
   scripts/pythonEnvironment.sh "$client" examples/iris/requirements.txt uv

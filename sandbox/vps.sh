@@ -200,7 +200,7 @@ main() {
       ;;
     run) run "$@" ;;
     *)
-      [[ $# -eq 0 ]] || die "$command takes a guest name only, not '$*'"
+      [[ $# -eq 0 ]] || die "$command takes only a guest name, not '$*'"
       "$command"
       ;;
   esac

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Prints the path of Chromium. What is missing of it, and of certutil, by which it is told to trust an authority, is installed.
+# Prints the path of Chromium. Installs it where it is missing, and certutil, which adds the authorities that it trusts.
 set -euo pipefail
 
 missing=()

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Runs the version of shellcheck that the scripts are clean under, with the options of .shellcheckrc.
+# Runs the pinned version of shellcheck, with the options of .shellcheckrc.
 set -euo pipefail
 project=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 "$project/scripts/pythonEnvironment.sh" .sandbox/shellcheck scripts/shellcheck.txt

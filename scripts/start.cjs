@@ -27,7 +27,7 @@ const cache = join(project, "node_modules/.cache/mlflow-vps");
 const sources = ["cli", "components", "config", "sandbox", "scripts"];
 /** The last one is npm's note of what it has installed. */
 const files = ["index.ts", "package.json", "tsconfig.json", "node_modules/.package-lock.json"];
-/** Bundles of other sources are kept as long as a start with them may be under way. */
+/** Bundles of other sources are kept as long as a program may just be starting with them. */
 const staleAfter = 3_600_000;
 
 /** Of everything that a bundle may be made of; of the place too, for it holds paths. */
@@ -50,7 +50,7 @@ function digest() {
 const adapt = {
   name: "adapt",
   setup({ onLoad }) {
-    // These load the TypeScript compiler and npm's installer, to store code in an engine's state. Here is no engine.
+    // These load the TypeScript compiler and npm's installer, to store code in an engine's state. There is no engine here.
     onLoad({ filter: /@pulumi\/pulumi\/runtime\/closure\/(serializeClosure|codePaths)\.js$/ }, () => ({
       contents: `exports.serializeFunction = async () => ({ text: "not stored: there is no engine" });`,
     }));
@@ -63,7 +63,7 @@ const adapt = {
 };
 
 /**
- * A command, imported when it is called, is a bundle of its own: nobody reads what only the others need.
+ * A command, imported when it is called, is a bundle of its own: what only the others need is not loaded.
  *
  * @param {Set<string>} found gets their paths in the project
  * @returns {import("esbuild").Plugin}
@@ -86,7 +86,7 @@ async function build(program, directory) {
   /** @type {Set<string>} */
   const commands = new Set();
   const bundle = bundleOf(program, directory);
-  // Who starts at the same time finds the whole bundle, and those of its commands, or none.
+  // A program that starts at the same time finds the whole bundle, with those of its commands, or none.
   const unfinished = `${bundle}.${process.pid}`;
   await require("esbuild").build({
     entryPoints: [join(project, program)],

@@ -6,7 +6,7 @@ scripts/npmInstall.sh
 PATH=$PWD/node_modules/.bin:$PATH
 echo "types" && tsc
 echo "lint" && biome check .
-# Those of the components are parts, and a unit test checks what they make up; so are the stubs of the tests.
+# The components' scripts are parts, which a unit test checks as they are sent; so are the stubs of the tests.
 echo "shellcheck" &&
   git ls-files -z --cached --others --exclude-standard '*.sh' .ci/run mlflow-vps ':!components' ':!test/unit/failures/stubs' | xargs -0 scripts/shellcheck.sh
 vitest run --project unit

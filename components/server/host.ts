@@ -45,14 +45,14 @@ export interface Host {
   readonly runtime: Runtime;
 }
 
-export interface HostArgs extends PartArgs {
+export interface PrepareHostArgs extends PartArgs {
   readonly connection: pulumi.Output<Connection>;
   readonly release: Release;
   readonly endpoint: Endpoint;
 }
 
 /** Looks whether the host is fit, and installs the packages of the distribution and MLflow's release. */
-export function prepareHost(args: HostArgs): Host {
+export function prepareHost(args: PrepareHostArgs): Host {
   const { name, connection, parent, settings, release } = args;
   const preflight = checkHost(args);
   // The runtime needs only Python, so it is installed beside the larger packages.
@@ -77,7 +77,7 @@ export function prepareHost(args: HostArgs): Host {
   return { name, address: "127.0.0.1", connection, servers, runtime };
 }
 
-function checkHost({ name, connection, parent, settings, release, endpoint }: HostArgs): Preflight {
+function checkHost({ name, connection, parent, settings, release, endpoint }: PrepareHostArgs): Preflight {
   return new Preflight(
     `${name}-preflight`,
     {
@@ -95,7 +95,7 @@ function checkHost({ name, connection, parent, settings, release, endpoint }: Ho
   );
 }
 
-function serverPackages({ settings, endpoint }: HostArgs): string[] {
+function serverPackages({ settings, endpoint }: PrepareHostArgs): string[] {
   return [
     ...["postgresql", "nginx", "libnginx-mod-http-lua", "curl", "logrotate", "openssl"],
     ...(endpoint.tls === "acme" ? ["certbot"] : []),

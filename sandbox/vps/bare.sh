@@ -26,7 +26,7 @@ trust_the_hosts_authorities() {
   [[ -n $authorities ]] || return 0
   chroot "$root" /usr/bin/env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin update-ca-certificates >"$dir/ca.log" 2>&1 </dev/null ||
     die "update-ca-certificates failed in the guest: see $dir/ca.log"
-  # pip and uv bring authorities of their own and have to be told.
+  # pip and uv bring authorities of their own, unless configured otherwise.
   printf '[global]\ncert = /etc/ssl/certs/ca-certificates.crt\n' >"$root/etc/pip.conf"
   mkdir -p "$root/etc/uv"
   printf 'system-certs = true\n' >"$root/etc/uv/uv.toml"

@@ -2,8 +2,8 @@
 # A cache of packages for the guests.
 #
 # One nginx per machine answers at 10.77.0.2, in a network namespace of its own, so that it takes no port of the machine.
-# A guest's /etc/hosts leads the hosts of Debian's and PyPI's packages there: to apt, pip and uv it is the mirror itself.
-# Everything else that a guest sends goes its usual way. The first 'up' or 'start' that finds no cache starts it; it stays
+# A guest's /etc/hosts points the hosts of Debian's and PyPI's packages to it: to apt, pip and uv it is the mirror itself.
+# All other traffic of a guest is unaffected. The first 'up' or 'start' that finds no cache starts it; it stays
 # until 'sandbox/vps.sh cache stop' or the machine's end.
 set -euo pipefail
 
@@ -19,7 +19,7 @@ lock_cache() {
 }
 unlock_cache() { exec 6>&-; }
 
-# Prints 'yes' when it answers. A worker outlives a killed master, so the processes tell less.
+# Prints 'yes' when it answers. A worker outlives a killed master, so a process is no proof.
 cache_answers() {
   local ask="exec 3<>/dev/tcp/$cache_address/80; printf 'GET /answers HTTP/1.0\r\n\r\n' >&3; grep -q '^HTTP/1.1 204 ' <&3"
   if timeout 5 bash -c "$ask" 2>/dev/null; then echo yes; fi
@@ -31,7 +31,7 @@ cache_processes() {
   [[ -z $there ]] || ip netns pids mlflow-vps-0
 }
 
-# The processes end by force: what the cache holds is written to the side and moved into its place.
+# The processes are killed, which is safe: nginx writes a cached file beside its place and renames it.
 end_cache() {
   local processes pids deadline=$((SECONDS + 20))
   processes=$(cache_processes)
@@ -135,8 +135,8 @@ show_cache() {
     "$cache_store/access.log"
 }
 
-# Leads the guest to the cache, or to the mirrors themselves: where it is to use those, where there is no cache, and where
-# its disk is from before there was one.
+# Points the guest to the cache, or to the mirrors themselves: with --mirrors real, without a cache, and on a disk that is
+# older than the cache.
 choose_mirrors() {
   local root=$1 mark='# the package cache of sandbox/vps.sh' hosts debian use=$cache noted
   noted=$(saved mirrors cached)

@@ -12,7 +12,7 @@ is_mounted() {
 }
 
 # mount_disk STACK DISK ROOT: mounts the layers (a list joined by colons) under DISK/upper on ROOT. 'volatile' never waits
-# for the machine's disk: what a guest writes survives its own end, and not a crash of the machine.
+# for the machine's disk: what a guest writes survives a stop of the guest, but not a crash of the machine.
 mount_disk() {
   local message mounted
   [[ $1$2 != *[,\\]* && $2 != *:* ]] || die "overlayfs takes no comma, colon or backslash in a path: $2"
@@ -39,7 +39,7 @@ remove_tree() {
 
 make_keys() {
   [[ -e $dir/id_ed25519 ]] || ssh-keygen -q -t ed25519 -N '' -C "$login_user@$name" -f "$dir/id_ed25519"
-  # Who used sudo to get here wants to log in without.
+  # Whoever ran this by sudo wants to log in without it.
   [[ -z ${SUDO_UID-} ]] || chown "$SUDO_UID:" "$dir/id_ed25519" "$dir/id_ed25519.pub"
   if [[ ! -e $dir/host_keys/complete ]]; then
     rm -rf "$dir/host_keys"

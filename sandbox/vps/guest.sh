@@ -39,7 +39,7 @@ lock_guest() {
   local file
   file=$(lock_of_guest "$dir")
   exec 8>"$file"
-  flock -w 300 8 || die "guest '$name' is busy: another sandbox/vps.sh has worked on it for over 5 minutes"
+  flock -w 300 8 || die "guest '$name' is busy: another sandbox/vps.sh has been working on it for over 5 minutes"
 }
 
 # thousands of commands in guests, so nothing here starts a program.

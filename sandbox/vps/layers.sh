@@ -4,9 +4,9 @@
 #   base      debootstrap's minimal Debian of a suite
 #   bare      a provider's image: the sudo user, the authorities that this machine trusts
 #   packaged  the packages and the release of MLflow, as the program's own steps install them
-#   served    the program applied, and what is one server's own taken away again: service, proxy, certificate
+#   served    the program applied, then the parts that are one server's own removed: service, proxy, certificate
 #
-# A layer is named by a digest of all that makes it, so one of an older source is never met. $layer/disk holds its files,
+# A layer is named by a digest of all that makes it, so one of an older source is never used. $layer/disk holds its files,
 # $layer/state what the program noted down, $layer/stack the directories of this layer and of those below it, top first,
 # $layers_dir/guests the folders of the guests that stand on layers.
 set -euo pipefail

@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# What may go: layers of an older source, and what a killed vps.sh left.
+# Cleaning up: layers of an older source, and what a killed vps.sh left.
 set -euo pipefail
 
 : "${sandbox_dir:?} ${layers_dir:?} ${name?} ${dir?}" # of vps.sh and layers.sh
@@ -31,7 +31,7 @@ stacks_in_use() {
   done
 }
 
-# Of each suite, kind and version those that were used last stay, and what something stands on.
+# Keeps the most recently used ones of each suite, kind and version, and every one that something stands on.
 remove_stale_layers() {
   local used found paths path slot
   local -A count=()
@@ -49,7 +49,7 @@ remove_stale_layers() {
   done <<<"$paths"
 }
 
-# What a killed vps.sh left: the unfinished disk of a guest, a layer in the making. Whoever still works there has the lock.
+# What a killed vps.sh left: the unfinished disk of a guest, a layer in the making. While somebody works there, the lock is held.
 clean_up_after_killed() {
   local folder lock
   for folder in "$sandbox_dir"/*/disk; do

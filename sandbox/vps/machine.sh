@@ -25,7 +25,7 @@ apt_install() {
   local log=$1 install=(env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends
     -o DPkg::Lock::Timeout=300)
   shift
-  # When it fails the usual reason is that the package lists are missing or too old.
+  # The usual reason of a failure is that the package lists are missing or too old.
   if "${install[@]}" "$@" >"$log" 2>&1 </dev/null 6>&- 7>&- ||
     { apt-get update -q && "${install[@]}" "$@"; } >"$log" 2>&1 </dev/null 6>&- 7>&-; then
     echo yes
@@ -37,7 +37,7 @@ require_packages() {
   names=$(missing_packages)
   [[ -n $names ]] || return 0
   exec 7>"$lock_dir/mlflow-vps-packages"
-  flock -w 600 7 || die "another sandbox/vps.sh installs packages for over 10 minutes"
+  flock -w 600 7 || die "another sandbox/vps.sh has been installing packages for over 10 minutes"
   names=$(missing_packages) # again: that run may have installed them
   read -ra missing <<<"$names"
   if [[ ${#missing[@]} -gt 0 ]]; then

@@ -4,7 +4,7 @@ set -euo pipefail
 
 : "${cache_store:?} ${cache_address:?} ${pypi_hosts:?}" # of cache.sh
 
-# The certificate of PyPI's hosts, by an authority whose key is gone when this is done: it vouches for nothing else, ever.
+# The certificate of PyPI's hosts. The authority's key is deleted at once, so it can never sign anything else.
 make_cache_certificate() {
   local tls=$cache_store/tls log=$cache_store/tls.log names host work
   [[ ! -e $tls ]] || return 0
@@ -63,14 +63,14 @@ http {
     proxy_cache_use_stale error timeout invalid_header http_500 http_502 http_503 http_504;
 
     location = /answers { access_log off; return 204; }
-    # Lists and pages: asked for again after the ten minutes that PyPI gives its own, the last answer stands in where there is
-    # none. What Debian's lists name is there under its digest.
+    # Lists and pages: fetched again after ten minutes, as PyPI's own cache does; the last answer stands in when there is
+    # none. The files that Debian's lists name are cached under their digest.
     location / { proxy_cache_valid 200 10m; proxy_pass http://127.0.0.1:8080; }
-    # What has its version or its digest in its name.
+    # Files with a version or a digest in their name never change.
     location ~ (/by-hash/|\.deb\$|^/packages/.) { proxy_cache_valid 200 365d; proxy_pass http://127.0.0.1:8080; }
   }
 
-  # The way out. A name that does not resolve is a 502 of this server, so that the one above has an answer to stand in for.
+  # To the network. A name that does not resolve is a 502 here, for which the server above can let its last answer stand in.
   server {
     listen 127.0.0.1:8080;
     resolver ${resolvers}ipv6=off;
@@ -90,7 +90,7 @@ http {
 TEXT
 }
 
-# Prints 'yes' when nginx is on this machine, also by installing it.
+# Prints 'yes' when nginx is on this machine; installs it if necessary.
 has_nginx() {
   local installed booted=
   if ! command -v nginx >/dev/null; then
@@ -106,7 +106,7 @@ has_nginx() {
   echo yes
 }
 
-# Prints 'yes' when it succeeded. What stays must hold nothing of who started it: no lock, no pipe.
+# Prints 'yes' when it succeeded. The daemon must not inherit a lock or a pipe.
 in_cache_network() (
   for fd in "/proc/$BASHPID/fd"/*; do
     fd=${fd##*/}
@@ -120,5 +120,5 @@ start_nginx() {
   started=$(in_cache_network nginx -c "$cache_store/nginx.conf" "$@")
   [[ -z $started ]] || return 0
   tail -n 5 "$cache_store/start.log" >&2
-  die "the package cache does not start: see the lines above, then 'sandbox/vps.sh cache stop' and once more"
+  die "the package cache does not start: see the lines above, then run 'sandbox/vps.sh cache stop' and try again"
 }

@@ -1,11 +1,11 @@
 # shellcheck shell=bash
-# Power: a guest boots, takes logins, and is switched off.
+# Power: a guest boots until it accepts logins, and is switched off.
 set -euo pipefail
 
 : "${login_user:?} ${name?} ${dir?}" # of vps.sh
 
-# Guests must not share a control group: each one's systemd believes that it is alone there. Only the hierarchies that
-# systemd uses to keep track of processes are concerned.
+# Guests must not share a control group: each one's systemd believes that it is alone there. This is about the hierarchies
+# in which systemd keeps track of processes, no others.
 cgroup_mounts() { awk '$3 == "cgroup2" || ($3 == "cgroup" && $4 ~ /(^|,)name=systemd(,|$)/) { print $2 }' /proc/mounts; }
 
 # Ends every process of the guest with this number, also those that a killed nspawn left behind, and removes its groups.
@@ -142,7 +142,7 @@ power_off() {
   if [[ -n $nspawn ]]; then
     kill -TERM "$nspawn"
     ended=$(ends_within "$supervisor" 45)
-    [[ -n $ended ]] || say "the guest '$name' does not shut down: pulling the plug"
+    [[ -n $ended ]] || say "the guest '$name' does not shut down, killing it"
   fi
   pull_the_plug
 }

@@ -1,6 +1,6 @@
 # shellcheck shell=bash
-# What certbot runs after each renewal, whichever certificate it is for. Where it fails, the step's check names what is left
-# to do.
+# What certbot runs after each renewal, whichever certificate it is for. When it fails, the step's check reports what is
+# left to do.
 
 hand_over() {
   local pem

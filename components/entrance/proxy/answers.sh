@@ -2,7 +2,7 @@
 # What nginx answers to requests.
 
 # answer_to [USER PASSWORD]: HTTP status of an API request through nginx, with these credentials; 000 when there is no
-# answer. With TLS, nothing but the very certificate in the file is accepted.
+# answer. With TLS, only the certificate in the file is accepted.
 answer_to() {
   local answer code=0 credentials=
   [[ $# == 0 ]] || printf -v credentials 'user = "%s:%s"' "$1" "$2"

@@ -28,7 +28,7 @@ check() {
   [[ -n $has_read ]] || problem "nginx has not loaded the current $site_file"
   stale=$(drain_flag_is_stale)
   [[ -z $stale ]] || problem "a reload of nginx was interrupted, no client connection is kept alive"
-  # With wrong files the answers say nothing new.
+  # While a file is wrong, the answers tell nothing more.
   [[ -n $files ]] || check_answers
 }
 

@@ -20,7 +20,7 @@ site_here() {
   printf '%s\n' "$text"
 }
 
-# The distribution's own page would answer for every name that is not ours, and tells nginx's version. One that somebody
+# The distribution's own page would answer for every name that is not ours, and shows nginx's version. One that somebody
 # has edited is a site like any other.
 default_page_is_on() {
   local conffiles code=0 sum
@@ -58,14 +58,14 @@ keep_site() {
   mv -T "$site_before.partial" "$site_before"
 }
 
-# forget_site: from its first command on, what is in place stays.
+# forget_site: from its first command on, the new site is final.
 forget_site() {
   mv -T "$site_before" "$site_before.partial"
   rm -rf "$site_before.partial"
 }
 
-# restore_site: as it was before a change that was not finished, to the time of each file. It can be interrupted anywhere
-# and begun again; nginx sees no part that is half there.
+# restore_site: undoes an unfinished change, including the times of the files. It can be interrupted anywhere and started
+# again; nginx never sees half a file.
 restore_site() {
   local name kept
   [[ -e $site_before ]] || return 0

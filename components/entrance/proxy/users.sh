@@ -25,7 +25,7 @@ is_hash_of() {
 
 declare -A stored=() # user to hash, as in the file
 
-# read_users: fills 'stored', and names who stands in the file twice; nginx takes the first.
+# read_users: fills 'stored', and reports a user with two lines; nginx uses the first.
 read_users() {
   local name hash twice=
   stored=()

@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# Opens SSH and the server's ports only. The phase 'trial' puts the rules in force and arms a timer that takes them back;
+# Opens SSH and the server's ports only. The phase 'trial' puts the rules in force and arms a timer that rolls them back;
 # the phase 'kept' comes by another SSH connection, which proves that one is possible, stops the timer and stores them.
 
 check() {

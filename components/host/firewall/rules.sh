@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# Our table in the kernel: what it is to be, what it is, and how it gets there.
+# Our table in the kernel: as it should be, as it is, and how it is loaded.
 
 wanted_rules() {
   local open
@@ -34,8 +34,8 @@ check_in_force() {
   sed -n -e 's/^<\s*/the firewall lacks: /p' -e 's/^>\s*/the firewall has, but should not: /p' <<<"$difference"
 }
 
-# The kernel knows the connections that were there before only when it has seen packets of them, so it looks for a
-# moment before the first rules drop anything.
+# The kernel knows existing connections only once it has seen packets of them, so it watches for a moment before the
+# first rules drop anything.
 prime_conntrack() {
   nft 'add table inet mlflow_vps; add chain inet mlflow_vps input { type filter hook input priority filter; };
     add rule inet mlflow_vps input ct state established accept'

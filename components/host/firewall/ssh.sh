@@ -1,13 +1,13 @@
 # shellcheck shell=bash
-# How this host takes SSH: the ports that must stay open.
+# The ports on which this host accepts SSH: they must stay open.
 
 # parent_of PROCESS
 parent_of() {
   sed -n 's/^PPid:\t//p' "/proc/$1/status" || fail "process $1 ended while it was examined; run again"
 }
 
-# What sshd told about the connection that this run came by: its two addresses and ports; nothing without one. sudo has
-# dropped it from our environment, but not from its own.
+# SSH_CONNECTION of this run, its two addresses and ports; nothing without one. sudo has dropped it from our environment,
+# but not from its own.
 connection() {
   local process=$$ environment told=
   while [[ -z $told ]] && ((process > 1)); do

@@ -20,7 +20,7 @@ check_account() {
   [[ -n $user ]] || problem "system user $1 is missing"
   [[ -n $group ]] || problem "group $1 is missing"
 }
-# Somebody may have made the user, with another group.
+# The user may exist already, with another group.
 make_account() {
   local user group
   user=$(has_entry passwd "$1")

@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # Running commands: with a log, until they succeed, or not at all.
 
-# check_programs PROGRAM...: names what a check cannot look without; the step of the packages brings it back.
+# check_programs PROGRAM...: reports programs that a check needs and that are missing; the packages step reinstalls them.
 check_programs() {
   local program
   for program; do
@@ -27,7 +27,7 @@ fail_with_log() {
   exit 1
 }
 
-# wait_until SECONDS FAILURE QUESTION...: asks again until the answer is yes; fails with this text when it is not in time.
+# wait_until SECONDS FAILURE QUESTION...: repeats the question until the answer is yes; fails with this text when time is up.
 wait_until() {
   local deadline=$((SECONDS + $1)) failure=$2 answer
   shift 2

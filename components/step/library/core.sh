@@ -1,10 +1,10 @@
 # shellcheck shell=bash
-# The forms that every script keeps to, so that no failure passes for an answer (bash switches errexit off inside a function
-# that is called in a condition, and ignores a substitution that fails in an argument):
+# The conventions of every script, so that a failure is never taken for an answer (bash switches errexit off inside a
+# function that is called in a condition, and ignores a substitution that fails in an argument):
 #   - A question prints 'yes', or nothing, and fails when it cannot tell. It is asked by an assignment of its own:
 #     x=$(is_there), then [[ -n $x ]].
 #   - What may fail without ending the run is run by 'attempt', which leaves its exit code in $status.
-#   - What a run must undo however it ends is given to 'at_exit'.
+#   - What a run must undo however it ends is passed to 'at_exit'.
 
 set -Eeuo pipefail
 shopt -s inherit_errexit
@@ -14,7 +14,7 @@ trap '[[ ${FUNCNAME[0]:-} == attempt ]] || printf "%s: FAILED in %s at: %s\n" "$
 umask 022
 export LC_ALL=C.UTF-8 PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 export DEBIAN_FRONTEND=noninteractive NEEDRESTART_MODE=l
-# Statements are for this host's PostgreSQL, whatever the login's environment names.
+# Statements go to this host's PostgreSQL, whatever the login's environment says.
 unset "${!PG@}"
 
 readonly state_directory=/etc/mlflow-vps
@@ -23,7 +23,7 @@ readonly owner_file=$state_directory/owner # the stack that this host belongs to
 readonly log_directory=/var/log/mlflow-vps
 readonly log_file=$log_directory/$step.log
 
-# A line of progress, for the person in front of 'pulumi up'.
+# A line of progress, for whoever runs 'pulumi up'.
 say() { printf '%s: %s\n' "$step" "$*"; }
 
 # A line of 'check': something is not as it should be.
@@ -49,14 +49,14 @@ attempt() {
 declare -a exit_commands=()
 declare exit_commands_of=
 
-# at_exit COMMAND...: runs it when this process ends, whichever way; the last one first. A subshell has commands of its own.
+# at_exit COMMAND...: runs it when this process ends, for whatever reason; the last one first. A subshell has its own.
 at_exit() {
   local command
   if [[ $exit_commands_of != "$BASHPID" ]]; then
     exit_commands=()
     exit_commands_of=$BASHPID
     trap run_exit_commands EXIT
-    # With these, bash lets the command end that is in progress; without, it would clean up beside it.
+    # With these traps, bash waits for the running command; without, it would clean up while that still runs.
     trap 'exit 129' HUP
     trap 'exit 130' INT
     trap 'exit 143' TERM
@@ -75,7 +75,7 @@ exit_command_now() {
 run_exit_commands() {
   local code=$? status
   trap - EXIT
-  # Neither a signal nor a connection that is gone ends the cleaning.
+  # Neither a signal nor a lost connection interrupts the cleanup.
   trap : HUP INT PIPE TERM
   set +e
   while ((${#exit_commands[@]} > 0)); do
@@ -90,8 +90,8 @@ run_exit_commands() {
   exit "$code"
 }
 
-# found GREP_ARGUMENT...: grep, which fails only when it could not look; what is not there is no output.
+# found GREP_ARGUMENT...: grep, which fails only when it could not search; no match is no output.
 found() { grep "$@" || (($? == 1)); }
 
-# content_of FILE: what it holds; nothing when it is not there. One that must be there is read by $(<FILE).
+# content_of FILE: its content; nothing when it does not exist. A file that must exist is read by $(<FILE).
 content_of() { [[ ! -e $1 ]] || cat "$1"; }

@@ -1,8 +1,8 @@
 # shellcheck shell=bash
 # Deleting a directory, but nothing that is mounted in it; and what is old.
 
-# delete_directory PATH: with all that is in it. What is mounted further down stays as it is, and so does what a symbolic
-# link leads to; a volume that is mounted at the path itself is emptied.
+# delete_directory PATH: with everything in it. What is mounted further down stays as it is, and so does the target of a
+# symbolic link; a volume that is mounted at the path itself is emptied.
 delete_directory() {
   local path mount
   local -a left=() mounts
@@ -20,7 +20,7 @@ delete_directory() {
     left+=(-path "${mount//[][\\*]/?}" -prune -o) # what find takes for a wildcard stands for any character
   done
   find "$path" -mindepth 1 "${left[@]}" ! -type d -exec rm -f -- {} +
-  # The deepest first; those that lead to a mount stay.
+  # The deepest first; those on the way to a mount stay.
   find "$path" -mindepth 1 "${left[@]}" -type d -print0 | sort --zero-terminated --reverse |
     xargs --null --no-run-if-empty rmdir --ignore-fail-on-non-empty --
   if mountpoint --quiet "$path"; then

@@ -1,7 +1,7 @@
 # shellcheck shell=bash
-# One run of a step at a time, by one stack; what happens in one.
+# A step's run: one at a time, by one stack.
 
-# One run of a step at a time: the lock is held by this process and what it started, and gone with them.
+# The lock is held by this process and the processes it started, and is released when they end.
 lock() {
   local file=$run_directory/$step.lock others
   [[ $privileged == true ]] || return 0 # it changes nothing
@@ -18,7 +18,7 @@ lock() {
   printf '%s\n' "$$" >"$file"
 }
 
-# Whose host this is: another stack would undo what this one does. Nothing on a bare host.
+# The stack that owns this host: another one would undo what this one does. Nothing on a bare host.
 check_owner() {
   local recorded
   recorded=$(content_of "$owner_file")
@@ -32,7 +32,7 @@ require_own_host() {
   [[ -z $other ]] || fail "$other. Nothing was changed"
 }
 
-# Steps run beside each other.
+# Steps run in parallel.
 lock_owner() {
   exec 8>"$run_directory/owner.lock"
   flock 8
@@ -49,7 +49,7 @@ claim_host() {
   exec 8>&-
 }
 
-# Once nothing but the owner's name is left, all steps are gone.
+# Once only the owner file is left, all steps have been removed.
 release_host() {
   local left
   [[ $privileged == true ]] || return 0

@@ -11,8 +11,8 @@ nginx_workers() {
   { cat "$children"; } 2>/dev/null || [[ ! -d ${children%/*} ]] || fail "cannot read $children"
 }
 
-# nginx_has_read FILE...: whether all workers started after the files came to be as they are now, for that is when they
-# took up the configuration; those that only finish their last requests do not count. Without workers, nothing has.
+# nginx_has_read FILE...: whether all workers started after the last change of the files, for they read the configuration
+# when they start; those that only finish their last requests do not count. Without workers, the answer is no.
 nginx_has_read() {
   local processes worker command outdated
   processes=$(nginx_workers)
@@ -33,7 +33,7 @@ nginx_is_current() {
   if [[ -n $active ]]; then nginx_has_read "$@"; else echo yes; fi
 }
 
-# outgoing_workers: those that read and answer the last requests from before a reload.
+# outgoing_workers: those that still answer requests from before a reload.
 outgoing_workers() {
   local processes worker command
   processes=$(nginx_workers)
@@ -43,7 +43,7 @@ outgoing_workers() {
   done
 }
 
-# nginx_refusal: what nginx says against its configuration as it is on disk; nothing when it takes it.
+# nginx_refusal: nginx's error about its configuration on disk; nothing when it accepts it.
 nginx_refusal() {
   local output code=0
   output=$(nginx -t -q 2>&1) || code=$?

@@ -4,8 +4,8 @@
 # as_postgres COMMAND...: from a directory that its user may enter.
 as_postgres() { as_user postgres env --chdir / "$@"; }
 
-# client psql|pg_isready: the newest one. Debian's wrapper takes the same, but it is a Perl program that takes longer than
-# the answer does; only where the cluster's socket is at another place is it needed, to find that.
+# client psql|pg_isready: the newest one. Debian's wrapper starts the same, but is a Perl program that takes longer than
+# the query; it is only needed to find a cluster's socket that is elsewhere.
 client() {
   local chosen=$1 newest=0 candidate major
   if [[ -S /var/run/postgresql/.s.PGSQL.$database_port ]]; then
@@ -55,7 +55,7 @@ database_answers() {
   esac
 }
 
-# The unit of the cluster on our port, of several the one that runs; others are others'.
+# The unit of the cluster on our port; of several, the one that is running.
 cluster_unit() {
   local clusters
   clusters=$(pg_lsclusters --no-header)

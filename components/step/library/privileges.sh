@@ -1,7 +1,7 @@
 # shellcheck shell=bash
-# As whom a command runs.
+# Running a command as another user.
 
-# as_root COMMAND...: for a step without privileges, whose login may use sudo.
+# as_root COMMAND...: in a step that runs without privileges, whose login may use sudo.
 as_root() {
   if ((EUID == 0)); then "$@"; else sudo -n "$@"; fi
 }

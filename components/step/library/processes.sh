@@ -1,8 +1,8 @@
 # shellcheck shell=bash
 # Processes, and what they have read.
 
-# read_stat PROCESS: puts into 'fields' what the kernel tells of it, from its state on (proc(5), field 3); nothing when it
-# has ended.
+# read_stat PROCESS: puts its fields of /proc/PROCESS/stat, from its state on (proc(5), field 3), into 'fields'; nothing when
+# it has ended.
 read_stat() {
   local line
   fields=()
@@ -25,14 +25,14 @@ now_in_ticks() {
     before=${EPOCHREALTIME/[.,]/}
     ticks=$(start_of self)
     after=${EPOCHREALTIME/[.,]/}
-    # A busy machine may halt this in between.
+    # A busy machine may interrupt this in between.
     if ((after - before < 10000 || --tries == 0)); then break; fi
   done
   echo "$((after / 1000)) $ticks"
 }
 
-# older_than PROCESS FILE...: whether it started before one of the files came to be as it is now. Ticks (0.01 s) are the
-# finest that the kernel tells; a service is never restarted within 0.05 s of writing its files.
+# older_than PROCESS FILE...: whether it started before the last change of one of the files. Ticks (0.01 s) are the kernel's
+# finest unit; a service is never restarted within 0.05 s of writing its files.
 older_than() {
   local moment milliseconds ticks start per_second started file changed
   moment=$(now_in_ticks)

@@ -26,8 +26,8 @@ reload_nginx() {
   exec 8>&-
 }
 
-# lock_reload REMEDY: one reload at a time, by steps and certbot's hook alike: the end of one would end what the other has
-# asked of the clients.
+# lock_reload REMEDY: one reload at a time, by steps and certbot's hook alike: the end of one would remove the drain flag of
+# the other.
 lock_reload() {
   local others
   install -d -m 0755 "$run_directory"
@@ -39,7 +39,7 @@ lock_reload() {
 }
 
 # nginx ends idle connections at once, also under a request that is already on its way; so clients are asked to end theirs
-# before (see the site). A flag that is there already was left by a run that was killed.
+# before (see the site). A flag that exists already was left by a run that was killed.
 reload_locked() {
   local active
   active=$(is_active nginx.service)
@@ -53,7 +53,7 @@ reload_locked() {
   exit_command_now # before the lock is let go: after it, the flag may be another's
 }
 
-# Those that are idle have 3 s to notice, for nothing tells when they have. What connects now ends with its first answer.
+# Idle connections have 3 s to end, for nothing tells when they have. A new connection ends with its first answer.
 drain_clients() {
   local open tries
   : >"$drain_file"

@@ -15,8 +15,8 @@ check_room() {
   ((kilobytes / 1024 >= $2)) || problem "$1 has $((kilobytes / 1024)) MB free, the server needs $2 MB; make room or use a larger disk"
 }
 
-# free_kilobytes DIRECTORY: on the file system where it is or will be. Only root may look everywhere: who may not enter a
-# directory would take it for one that is not there, and measure another disk.
+# free_kilobytes DIRECTORY: on the file system where it is or will be. Asked as root: without access to a
+# directory, one would take it for missing and measure another disk.
 free_kilobytes() {
   local table
   # shellcheck disable=SC2016 # for the other shell

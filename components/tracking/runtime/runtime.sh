@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# A release: a Python environment with MLflow, made of exactly the files that the lock names, complete or not there.
+# A release: a Python environment with MLflow, made of exactly the files that the lock names; complete, or absent.
 
 readonly contents=$release/.contents # what the release was made of: one line per file, to see damage
 
@@ -64,7 +64,7 @@ apply() {
   install -d -m 0755 "$(dirname "$release")"
   install_uv
   say "installing MLflow $version for Python $python"
-  # What is not complete is of no use, and a full disk is not left full.
+  # An incomplete release is of no use, and must not keep a disk full.
   cache=$(dirname "$uv")/.uv-cache
   at_exit rm -rf "$building" "$cache"
   rm -rf "$building"

@@ -6,13 +6,18 @@
 
 enable -f "$BRANCH_BUILTIN" branch
 statement=0
+pipes_at_start=
+for descriptor in /proc/self/fd/*; do
+  [[ ! -p $descriptor ]] || pipes_at_start+=" $descriptor "
+done
+unset descriptor
 
 # Whether a copy of this shell would share no input, output or process with it.
 stands_alone() {
   local descriptor
   [[ /dev/fd/0 -ef /dev/null && /dev/fd/1 -ef $OUTPUT.stdout && /dev/fd/2 -ef $OUTPUT.stderr ]] || return 1
   for descriptor in /proc/self/fd/*; do
-    [[ ! -p $descriptor ]] || return 1
+    [[ ! -p $descriptor || $pipes_at_start == *" $descriptor "* ]] || return 1
   done
   [[ -z ${!:-} ]] || ! kill -0 "$!" 2>/dev/null
 }
