@@ -24,7 +24,10 @@ function requiredPackages() {
 
 const { bin, scripts, devDependencies, dependencies, ...manifest } = project;
 const required = requiredPackages();
-const listed = Object.entries(dependencies).filter(([name]) => required.has(name));
+// Of a compatible version that the other program has already there is no second copy: Pulumi's SDK keeps state of its own.
+const listed = Object.entries(dependencies)
+  .filter(([name]) => required.has(name))
+  .map(([name, version]) => [name, `^${version}`]);
 process.stdout.write(
   `${JSON.stringify({ ...manifest, dependencies: Object.fromEntries(listed) }, null, 2)}\n`,
 );

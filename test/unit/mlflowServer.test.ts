@@ -189,7 +189,7 @@ describe("arguments that are outputs of other resources", () => {
     expect(others).toEqual([]);
     expect(failure?.stack).toBe("");
     expect(failure?.message).toMatch(
-      /^MlflowServer 'lab' has 2 wrong values, nothing was touched:\n {2}- host\.address: .* \(got "not a host"\)\n {2}- host\.port: .*$/,
+      /^MlflowServer 'lab' has 2 wrong values, nothing was changed:\n {2}- host\.address: .* \(got "not a host"\)\n {2}- host\.port: .*$/,
     );
     expect(made).toEqual([]);
   });
