@@ -31,10 +31,17 @@ export default defineConfig({
     ],
     sequence: { sequencer: LongestFirst },
     projects: [
+      // With two side by side, those that wait for a terminal or a process let a core idle.
       {
         // The examples import the npm package, which is made of these.
         resolve: { alias: { "mlflow-vps": resolve("components/index.ts") } },
-        test: { name: "unit", include: ["test/unit/**/*.test.ts"], testTimeout: 30_000, maxWorkers: 2 },
+        test: {
+          name: "unit",
+          include: ["test/unit/**/*.test.ts"],
+          testTimeout: 30_000,
+          hookTimeout: 30_000,
+          maxWorkers: 3,
+        },
       },
       // Each file has guests of its own. With two side by side the two cores idle for a fifth of the time.
       {

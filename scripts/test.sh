@@ -4,9 +4,15 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 scripts/npmInstall.sh
 PATH=$PWD/node_modules/.bin:$PATH
-echo "types" && tsc
-echo "lint" && biome check .
-# The components' scripts are parts, which a unit test checks as they are sent; so are the stubs of the tests.
-echo "shellcheck" &&
-  git ls-files -z --cached --others --exclude-standard '*.sh' .ci/run mlflow-vps ':!components' ':!test/unit/failures/stubs' | xargs -0 scripts/shellcheck.sh
+# The types take one core for as long as the others take the other one.
+echo "types, lint, shellcheck"
+tsc &
+types=$!
+code=0
+biome check . || code=1
+# Those of the components are parts, and a unit test checks what they make up; so are the stubs of the tests.
+git ls-files -z --cached --others --exclude-standard '*.sh' .ci/run mlflow-vps ':!components' ':!test/unit/failures/stubs' |
+  xargs -0 scripts/shellcheck.sh || code=1
+wait "$types" || code=1
+((code == 0)) || exit "$code"
 vitest run --project unit

@@ -2,7 +2,7 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { renderScript } from "../../components/step/script";
 import { failEachCallOfCheck, failEachCallOnce } from "./failures/failures";
 import { installedHost } from "./failures/host";
-import { World } from "./failures/world";
+import { type Ended, World } from "./failures/world";
 
 // Whether the tests in failures/ would see what they are for: steps with a fault on purpose.
 
@@ -80,6 +80,41 @@ test("a check that is silent because it could not look is seen", async () => {
     "the check of a host with bad is silent\n  the command that failed:  grep --quiet bad ",
   );
   expect(await check('local it; it=$(found bad /etc/os-release); [[ -z $it ]] || problem "bad"')).toBe("");
+});
+
+test("a run that shares its beginning with others ends as it does by itself", async () => {
+  const { script, host } = planted({
+    check: '[[ -e /etc/done ]] || problem "not done"',
+    apply: `mkdir /etc/new
+      at_exit rm -rf /etc/new
+      local lines
+      while read -r lines; do basename "$lines"; done <${access}
+      lines=$(sed /x/d ${access} | sort -u)
+      printf '%s\n' "$lines" >/etc/new/lines
+      attempt touch /etc/new/attempted
+      touch /etc/other
+      at_exit rm -f /etc/other
+      say "attempted: $status"
+      sleep 1 && sleep 1
+      exit_command_now
+      touch /etc/done`,
+  });
+  const whole = await world.runStep(script, "apply", { host, note: true });
+  expect(whole.statements.size > 0).toBe(world.canBranch);
+  const failures = whole.calls.map((call) => ({ call, when: "before" as const }));
+  const end = ({ code, stdout, stderr }: Ended) => ({ code, stdout, stderr, state: [...world.state()] });
+  const shared = new Map<string, unknown>();
+  for await (const { failure, ended } of world.failEach(script, "apply", whole, failures, { host })) {
+    shared.set(failure.call, end(ended));
+  }
+  expect([...shared.keys()].sort()).toEqual([...whole.calls].sort());
+  for (const failure of failures) {
+    const alone = await world.runStep(script, "apply", { host, failure });
+    expect({ call: failure.call, ...(shared.get(failure.call) as object) }).toEqual({
+      call: failure.call,
+      ...end(alone),
+    });
+  }
 });
 
 test("a command that no stub stands for is an error", async () => {

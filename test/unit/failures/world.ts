@@ -71,7 +71,7 @@ export class World {
   readonly root = join(this.directory, "root");
   private readonly shims = join(this.directory, "bin");
   private readonly stubs = join(__dirname, "stubs");
-  private readonly canBranch = canBranch(this.directory);
+  readonly canBranch = canBranch(this.directory);
   private readonly branches = {
     BRANCHES: join(__dirname, "branches/branches.sh"),
     BRANCH_BUILTIN: join(this.directory, "branch.so"),
@@ -372,6 +372,12 @@ ${this.moved(text).replaceAll(`${this.root}/proc/$1 ]]`, "/proc/$1 ]]") /* one t
   /** What the world is now, but for what differs from run to run. */
   state(): State {
     const state = new Map<string, string>();
+    const owners = new Map(
+      readdirSync(this.path(".owners")).map((name) => [
+        name.replaceAll("%", "/"),
+        this.read(`.owners/${name}`).trim(),
+      ]),
+    );
     const visit = (path: string) => {
       for (const name of readdirSync(this.path(path)).sort()) {
         const inner = `${path}/${name}`;
@@ -379,8 +385,7 @@ ${this.moved(text).replaceAll(`${this.root}/proc/$1 ]]`, "/proc/$1 ]]") /* one t
           continue;
         }
         const stat = lstatSync(this.path(inner));
-        const owner = this.read(`.owners/${inner.replaceAll("/", "%")}`).trim() || "root:root";
-        const access = `${owner} ${(stat.mode & 0o7777).toString(8)}`;
+        const access = `${owners.get(inner) ?? "root:root"} ${(stat.mode & 0o7777).toString(8)}`;
         if (stat.isSymbolicLink()) {
           state.set(inner, `link to ${readlinkSync(this.path(inner)).replaceAll(this.root, "")}`);
         } else if (stat.isDirectory()) {

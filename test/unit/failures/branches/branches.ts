@@ -22,7 +22,7 @@ export function canBranch(directory: string): boolean {
     if ((error as NodeJS.ErrnoException).code !== "ENOENT") {
       throw error;
     }
-    console.warn("There is no C compiler (cc): these tests take four times as long as with one.");
+    console.warn("There is no C compiler (cc): these tests take twice as long as with one.");
     return false;
   }
 }
