@@ -13,16 +13,18 @@ import { withProgress } from "./terminal";
 
 export interface Stack {
   readonly name: string;
-  /** As `index.ts` exports them. */
-  readonly outputs: {
-    readonly trackingUri: string;
-    readonly users: Readonly<Record<string, string>>;
-    readonly clientEnv: string;
-    readonly caCertificate: string;
-  };
+  /** @throws where the program does not export it, as `index.ts` does */
+  readonly output: <Name extends keyof Outputs>(name: Name) => Outputs[Name];
   /** One for each step, in the order of the state. */
   readonly probes: readonly ProbeInputs[];
   readonly connection: Connection;
+}
+
+interface Outputs {
+  readonly trackingUri: string;
+  readonly users: Readonly<Record<string, string>>;
+  readonly clientEnv: string;
+  readonly caCertificate: string;
 }
 
 interface Resource {
@@ -53,9 +55,19 @@ export async function readStack(name: string | undefined): Promise<Stack> {
         : `stack ${name} holds no server yet: run 'pulumi up --stack ${name}' first`,
     );
   }
+  const stack = name ?? stackOf(root);
+  const outputs = outputsOf(root);
   return {
-    name: name ?? stackOf(root),
-    outputs: outputsOf(root) as unknown as Stack["outputs"],
+    name: stack,
+    // A program that uses the npm package may export others.
+    output: (wanted) => {
+      if (!(wanted in outputs)) {
+        throw new Error(
+          `stack ${stack} has no output '${wanted}': export that of the MlflowServer under this name, then run 'pulumi up'`,
+        );
+      }
+      return (outputs as unknown as Outputs)[wanted];
+    },
     probes,
     connection: probe.connection,
   };

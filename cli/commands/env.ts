@@ -34,7 +34,7 @@ export function define(command: Command): void {
         await confirmReplacing(file);
       }
       mkdirSync(directory, { recursive: true });
-      const { caCertificate } = stack.outputs;
+      const caCertificate = stack.output("caCertificate");
       const files = [
         ...(caCertificate === "" ? [] : [[join(directory, "mlflow-ca.pem"), caCertificate] as const]),
         [file, text] as const,
@@ -52,8 +52,8 @@ export function define(command: Command): void {
 }
 
 /** The stack's `clientEnv` is that of its first user; for another, name and password are theirs. */
-function clientEnv({ name, outputs }: Stack, wanted?: string): { user: string; text: string } {
-  const { users, clientEnv } = outputs;
+function clientEnv({ name, output }: Stack, wanted?: string): { user: string; text: string } {
+  const [users, clientEnv] = [output("users"), output("clientEnv")];
   const user = wanted ?? /^MLFLOW_TRACKING_USERNAME=(.*)$/m.exec(clientEnv)?.[1] ?? "";
   const password = users[user];
   if (password === undefined) {

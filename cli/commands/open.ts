@@ -15,7 +15,7 @@ export function define(command: Command): void {
     .addHelpText(...example("./mlflow-vps open prod"))
     .action(async (name: string | undefined, options: JsonOption) => {
       const stack = await readStack(name);
-      const { trackingUri } = stack.outputs;
+      const trackingUri = stack.output("trackingUri");
       const opened = await openInBrowser(trackingUri);
       print(options, { stack: stack.name, trackingUri, opened }, trackingUri);
     });

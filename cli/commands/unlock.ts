@@ -41,11 +41,11 @@ export function callerOf(text: string): string {
 }
 
 /** Asked for on the host itself, as a user: nobody else may (see components/entrance/proxy/render.ts). */
-async function unlock({ name, connection, outputs }: Stack, caller: string): Promise<boolean> {
-  const [[user, password] = []] = Object.entries(outputs.users);
+async function unlock({ name, connection, output }: Stack, caller: string): Promise<boolean> {
+  const [[user, password] = []] = Object.entries(output("users"));
   // Through the standard input, so that no process list shows the password; to the host itself, whatever the name leads to.
   const request = [
-    `url = "${outputs.trackingUri}/mlflow-vps/unlock?address=${caller}"`,
+    `url = "${output("trackingUri")}/mlflow-vps/unlock?address=${caller}"`,
     `user = "${user}:${password}"`,
     'connect-to = "::127.0.0.1:"',
     'noproxy = "*"',

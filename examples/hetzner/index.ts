@@ -46,4 +46,5 @@ const server = new MlflowServer("mlflow", {
 
 export const trackingUri = server.trackingUri;
 export const users = server.users;
+export const clientEnv = server.clientEnv;
 export const caCertificate = server.caCertificate;

@@ -104,6 +104,18 @@ test("in the directory of another Pulumi program, or below it, they are that pro
   expect(shell.calls("pulumi")).toMatch(new RegExp(`^${shell.directory}: `));
 });
 
+test.each([
+  [["open"], "trackingUri"],
+  [["env"], "users"],
+  [["unlock", "198.51.100.7"], "users"],
+])("a program that does not export what the server puts out: %j", async (command, missing) => {
+  const shell = new Shell();
+  shell.putStack(stateOf({ connection: nowhere }, ["service"], { [missing]: undefined }));
+  const { code, stdout, stderr } = await shell.run(...command);
+  expect({ code, stdout }).toEqual({ code: 1, stdout: "" });
+  expect(stderr).toContain(`stack prod has no output '${missing}': export that of the MlflowServer`);
+});
+
 test("an error is JSON too, where that was asked for", async () => {
   const { code, stdout } = await refusing("error: no stack named 'prod' found").run("env", "prod", "--json");
   expect(code).toBe(1);
