@@ -40,11 +40,10 @@ function pulumiType(type: z.ZodType) {
 
 function describe(key: Key): string {
   const { type, meaning, required, secret }: Setting = schema[key];
-  const allowed = type.description ?? "";
   const file = keys.find((other) => holder(other) === key);
   return [
     meaning.replaceAll("`", ""),
-    `${allowed.charAt(0).toUpperCase()}${allowed.slice(1)}.`,
+    `Value: ${type.description}.`,
     ...(required ? [file === undefined ? "Required." : `Required, or ${file}.`] : []),
     ...(secret ? ["Set it with --secret."] : []),
   ].join(" ");

@@ -8,7 +8,7 @@ const introduction = `\
 
 \`pulumi config set --path KEY VALUE\`, or edit \`Pulumi.<stack>.yaml\`. All wrong values are reported at once, each with what is
 allowed and what was given, before any connection is opened. A change takes effect with the next \`pulumi up\`, which shows it first.
-None drops a request, but for one of what clients connect to (\`host.address\`, \`domain\`, \`proxy.*\`, \`tls.mode\`) or of where the
+No change drops a request, except one of what clients connect to (\`host.address\`, \`domain\`, \`proxy.*\`, \`tls.mode\`) or of where the
 data are (\`database.*\`, \`artifacts.directory\`).
 
 A **secret** is set with \`pulumi config set --secret --path KEY\`, which asks for the value: it is encrypted in the stack's file,

@@ -10,7 +10,7 @@ tsc &
 types=$!
 code=0
 biome check . || code=1
-# Those of the components are parts, and a unit test checks what they make up; so are the stubs of the tests.
+# The components' scripts are parts, which a unit test checks as they are sent; so are the stubs of the tests.
 git ls-files -z --cached --others --exclude-standard '*.sh' .ci/run mlflow-vps ':!components' ':!test/unit/failures/stubs' |
   xargs -0 scripts/shellcheck.sh || code=1
 wait "$types" || code=1

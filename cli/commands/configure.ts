@@ -6,6 +6,7 @@ import { checkLogin, chooseKeyFile, chooseLogin, readPrivateKey } from "../confi
 import { report } from "../configure/report";
 import {
   defaults,
+  meaningOf,
   parseDomain,
   parseSetting,
   parseTarget,
@@ -39,10 +40,15 @@ export function define(command: Command): void {
     )
     .argument("[USER@HOST]", "the server; IPv6: user@2001:db8::1 or user@[2001:db8::1]", parseTarget)
     .option("--stack <NAME>", "the stack", parseStack, "prod")
-    .option("--port <NUMBER>", "SSH port (default: 22)", (text) => parseSetting("host.port", text, "--port"))
-    .option("--key <FILE>", "private SSH key (default: ~/.ssh/id_ed25519, else id_ecdsa, else id_rsa)")
-    .option("--domain <NAME>", "host name of the server; - for none", (text) => parseDomain(text, "--domain"))
-    .option("--users <A,B>", "who gets a login for MLflow (default: mlflow)", (text) =>
+    .option("--port <NUMBER>", meaningOf("host.port", `default: ${defaults["host.port"]}`), (text) =>
+      parseSetting("host.port", text, "--port"),
+    )
+    .option(
+      "--key <FILE>",
+      meaningOf("host.privateKey", "default: ~/.ssh/id_ed25519, else id_ecdsa, else id_rsa"),
+    )
+    .option("--domain <NAME>", meaningOf("domain", "- for none"), (text) => parseDomain(text, "--domain"))
+    .option("--users <A,B>", meaningOf("users", `default: ${defaults.users?.join(",")}`), (text) =>
       parseUsers(text, "--users"),
     )
     .option("--directory <DIRECTORY>", "where Pulumi.<stack>.yaml is (default: the project)")
@@ -87,7 +93,7 @@ async function configure(target: Target | undefined, flags: Flags): Promise<stri
     { address: target?.address ?? stored("host.address"), user: target?.user ?? stored("host.user") },
     dialog,
   );
-  const port = flags.port ?? stored("host.port") ?? 22;
+  const port = flags.port ?? stored("host.port") ?? defaults["host.port"];
   const keyFile = await chooseKeyFile(flags.key, stored("host.privateKeyFile"), dialog);
   const { text: privateKey, passphrase } = await readPrivateKey(keyFile, dialog);
 
@@ -107,8 +113,12 @@ async function configure(target: Target | undefined, flags: Flags): Promise<stri
   let domain = flags.domain ?? stored("domain");
   let users = flags.users ?? stored("users");
   if (isNew && dialog.interactive) {
-    domain ??= await dialog.ask("Host name of the server (Enter: none):", parseDomain);
-    users ??= await dialog.ask("Users, separated by commas:", parseUsers, defaults.users?.join(","));
+    domain ??= await dialog.ask(`${meaningOf("domain", "Enter: none")}:`, parseDomain);
+    users ??= await dialog.ask(
+      `${meaningOf("users", "names, separated by commas")}:`,
+      parseUsers,
+      defaults.users?.join(","),
+    );
   }
 
   // A default is only written where the file says so already.

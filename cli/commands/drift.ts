@@ -17,7 +17,7 @@ export function define(command: Command): void {
     .addHelpText(...example("./mlflow-vps drift prod"))
     .action(async (name: string | undefined, options: JsonOption) => {
       const stack = await readStack(name);
-      const report = await withProgress(`checking ${stack.connection.host}`, look(stack));
+      const report = await withProgress(`checking ${hostsOf(stack).join(", ")}`, look(stack));
       print(options, report, render(report));
       process.exitCode = report.clean ? exitCodes.done : exitCodes.findings;
     });
@@ -28,8 +28,14 @@ interface Report {
   readonly stack: string;
   readonly clean: boolean;
   /** Each step in the order of the state, with one line for each difference. */
-  readonly steps: readonly { readonly step: string; readonly drift: readonly string[] }[];
+  readonly steps: readonly {
+    readonly host: string;
+    readonly step: string;
+    readonly drift: readonly string[];
+  }[];
 }
+
+const hostsOf = ({ probes }: Stack) => [...new Set(probes.map(({ connection }) => connection.host))];
 
 async function look({ name, probes }: Stack): Promise<Report> {
   const found = await Promise.allSettled(probes.map(observe));
@@ -39,9 +45,11 @@ async function look({ name, probes }: Stack): Promise<Report> {
   if (causes.length > 0) {
     throw new Error([...new Set(causes)].join("\n"));
   }
-  const steps = found.map((each, index) => ({
-    step: readCommandLine(probes[index]?.command ?? "").step,
-    drift: each.status === "fulfilled" ? each.value : [],
+  const lines = found.flatMap((each) => (each.status === "fulfilled" ? [each.value] : []));
+  const steps = probes.map(({ connection, command }, index) => ({
+    host: connection.host,
+    step: readCommandLine(command).step,
+    drift: lines[index] ?? [],
   }));
   return { stack: name, clean: steps.every(({ drift }) => drift.length === 0), steps };
 }
@@ -50,8 +58,12 @@ function render({ stack, clean, steps }: Report): string {
   if (clean) {
     return paint("green", `${stack}: all ${steps.length} steps are as the last 'up' left them`);
   }
+  const several = new Set(steps.map(({ host }) => host)).size > 1;
   const lines = steps
     .filter(({ drift }) => drift.length > 0)
-    .flatMap(({ step, drift }) => [paint("bold", step), ...drift.map((line) => `  - ${line}`)]);
+    .flatMap(({ host, step, drift }) => [
+      paint("bold", several ? `${host}: ${step}` : step),
+      ...drift.map((line) => `  - ${line}`),
+    ]);
   return [...lines, `To repair it: pulumi up --refresh --stack ${stack}`].join("\n");
 }

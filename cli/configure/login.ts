@@ -5,7 +5,15 @@ import { utils } from "ssh2";
 import { type Connection, execute } from "../../components/step/ssh";
 import type { Dialog } from "../dialog";
 import { here, project } from "../paths";
-import { defaults, expandPath, parseSetting, parseTarget, privateKeyAllowed, type Target } from "./settings";
+import {
+  defaults,
+  expandPath,
+  meaningOf,
+  parseSetting,
+  parseTarget,
+  privateKeyAllowed,
+  type Target,
+} from "./settings";
 
 const checkSeconds = 20;
 
@@ -19,12 +27,15 @@ export async function chooseLogin(
 ): Promise<Required<Target>> {
   if (address === undefined) {
     dialog.requireTerminal("no server given: pass user@host");
-    return chooseLogin(await dialog.ask("Server (user@host):", parseTarget), dialog);
+    return chooseLogin(await dialog.ask(`${meaningOf("host.address", "user@host")}:`, parseTarget), dialog);
   }
   if (user === undefined) {
     dialog.requireTerminal(`no login name given: pass user@${address}`);
     const parseUser = (text: string) => parseSetting("host.user", text, "login name");
-    return { address, user: await dialog.ask(`Login name on ${address}:`, parseUser, "root") };
+    return {
+      address,
+      user: await dialog.ask(`${meaningOf("host.user", `on ${address}`)}:`, parseUser, "root"),
+    };
   }
   return { address, user };
 }
@@ -50,7 +61,7 @@ export async function chooseKeyFile(
     return found;
   }
   dialog.requireTerminal(`found none of ${defaultKeyFiles.join(", ")}: pass --key FILE`);
-  return dialog.ask("Private SSH key (file):", (text) => {
+  return dialog.ask(`${meaningOf("host.privateKey", "file")}:`, (text) => {
     const path = expandPath(text, here);
     if (text === "" || !existsSync(path)) {
       throw new Error("No such file. 'ssh-keygen -t ed25519' creates a key.");

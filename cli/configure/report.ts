@@ -16,7 +16,7 @@ export function report(
   const next = [
     ...(config.isInitialized ? [] : [`pulumi stack init ${stack}     # once`]),
     ...(hasPassphrase && !config.has("host.privateKeyPassphrase")
-      ? [`pulumi config set --secret host.privateKeyPassphrase --stack ${stack}`]
+      ? [`pulumi config set --path --secret host.privateKeyPassphrase --stack ${stack}`]
       : []),
     `pulumi up --stack ${stack}`,
   ];

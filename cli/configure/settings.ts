@@ -23,6 +23,9 @@ export function parseSetting<Name extends Key>(
   return parsed.value;
 }
 
+/** What a setting means, for a flag or a question, and how it is given. */
+export const meaningOf = (key: Key, note: string) => `${schema[key].meaning.replace(/\.$/, "")} (${note})`;
+
 export const defaults = {
   "host.port": schema["host.port"].default,
   "host.privateKeyFile": schema["host.privateKeyFile"].default,

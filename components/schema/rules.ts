@@ -25,7 +25,7 @@ const privateKeyOpens = rule(
     }
     const reason =
       parsed instanceof Error && /encrypted|passphrase/i.test(parsed.message)
-        ? `the key has ${passphrase === undefined ? "a" : "another"} passphrase: set host.privateKeyPassphrase ('pulumi config set --secret host.privateKeyPassphrase')`
+        ? `the key has ${passphrase === undefined ? "a" : "another"} passphrase: set host.privateKeyPassphrase ('pulumi config set --path --secret host.privateKeyPassphrase')`
         : `must be ${schema["host.privateKey"].type.description}`;
     return [{ key: "host.privateKey", reason }];
   },

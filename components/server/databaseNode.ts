@@ -36,7 +36,7 @@ export function databaseNode(args: DatabaseNodeArgs): DatabaseNode {
   return { database, ready: bringToSchema(args, database, made) };
 }
 
-/** When the data of a server made by hand are taken over, everything that serves them next is there. */
+/** When the data of an unmanaged server are adopted, everything that serves them next is there. */
 function adoptData(
   { settings, parent, host, release, account }: DatabaseNodeArgs,
   database: DatabaseAccess,

@@ -174,7 +174,7 @@ describe("the certificate", () => {
     await expect(certificateOf(uri(), rootCertificates.join("\n"))).rejects.toThrow(/unable to verify/);
   });
 
-  it("is the way in: plain HTTP is sent on to it", async () => {
+  it("is the way in: plain HTTP is redirected to it", async () => {
     const { status, headers } = await send(`http://${guest.address}/api/2.0/mlflow/x?y=z`);
     expect([status, headers.location]).toEqual([308, `${uri()}/api/2.0/mlflow/x?y=z`]);
     expect(headers["strict-transport-security"]).toBeUndefined(); // browsers know no authority of ours

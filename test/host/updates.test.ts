@@ -55,7 +55,7 @@ describe("security updates", () => {
     expect(await deployment.drift()).toEqual([]);
   });
 
-  it("move to another hour; one that has passed today is not made up for", async () => {
+  it("move to another hour; one that has passed today is skipped", async () => {
     // An hour since when the timer has been running, which systemd would make up for: the minute that has just begun.
     const started = await guest.run(`date -d "$(${property(timer, "ActiveEnterTimestamp")})" +%s`);
     hour = await guest.run(`

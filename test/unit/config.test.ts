@@ -843,7 +843,7 @@ describe("files", () => {
 describe("the private key", () => {
   test("with a passphrase, without being told it, says how to tell", () => {
     const expected = (name: string) => [
-      `${name}: the key has a passphrase: set host.privateKeyPassphrase ('pulumi config set --secret host.privateKeyPassphrase')`,
+      `${name}: the key has a passphrase: set host.privateKeyPassphrase ('pulumi config set --path --secret host.privateKeyPassphrase')`,
     ];
     expect(problems(refusal({ ...least, "host.privateKey": encryptedLoginKey.private }))).toEqual(
       expected("host.privateKey"),

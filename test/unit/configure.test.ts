@@ -284,7 +284,7 @@ describe("configure", () => {
       ["Is it the same?", `perhaps${enter}`],
       ["'yes' or 'no', please.", `${instead}256 ${host.fingerprint} root@host (ED25519)${enter}`],
       ["Host name of the server", enter],
-      ["Users", `ada, grace${enter}`],
+      ["Who may use the server", `ada, grace${enter}`],
     );
     expect(code).toBe(0);
     expect(shown).toContain(host.fingerprint);
@@ -388,7 +388,7 @@ describe("configure", () => {
 
     shell.env.MLFLOW_VPS_KEY_PASSPHRASE = passphrase;
     const output = await configure([...flags(), "--yes"]);
-    expect(output).toContain("pulumi config set --secret host.privateKeyPassphrase --stack prod");
+    expect(output).toContain("pulumi config set --path --secret host.privateKeyPassphrase --stack prod");
     expect(written()).not.toContain(passphrase);
     expect(written()).not.toContain("privateKeyFile");
   });

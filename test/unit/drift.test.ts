@@ -46,6 +46,22 @@ describe("the drift command", () => {
     expect(shell.calls("pulumi")).toContain("--stack prod");
   });
 
+  test("of a stack with two servers names the host of each step", async () => {
+    const here = JSON.parse(stateOf(await host({ proxy: ["a is missing"] }), ["proxy"]));
+    const { connection } = await host({ proxy: ["b was changed"] });
+    const there = JSON.parse(stateOf({ connection: { ...connection, host: "localhost" } }, ["proxy"]));
+    here.deployment.resources.push(there.deployment.resources[1]);
+    expect(await drift(["prod"], JSON.stringify(here))).toMatchObject({
+      code: 2,
+      stdout: `127.0.0.1: proxy
+  - a is missing
+localhost: proxy
+  - b was changed
+To repair it: pulumi up --refresh --stack prod
+`,
+    });
+  });
+
   test("exits 2 on drift, and lists it by step, without what is secret", async () => {
     const there = await host({ service: ["a is missing", "b was changed"], proxy: [] });
     const result = await drift(["prod"], stateOf(there, ["service", "proxy"]));
@@ -66,8 +82,8 @@ describe("the drift command", () => {
       stack: "prod",
       clean: false,
       steps: [
-        { step: "service", drift: ["a is missing"] },
-        { step: "proxy", drift: [] },
+        { host: "127.0.0.1", step: "service", drift: ["a is missing"] },
+        { host: "127.0.0.1", step: "proxy", drift: [] },
       ],
     });
   });

@@ -20,7 +20,7 @@ export interface AdoptionArgs extends HostArgs {
 }
 
 /**
- * A server that somebody made by hand on the host, as the tutorial says: its database and artifacts become those of this
+ * An unmanaged server, set up on the host as tutorials say: its database and artifacts become those of this
  * program, in place; its unit and its site are switched off; its files stay. Where there is none, nothing is done.
  */
 export class Adoption extends Step {
