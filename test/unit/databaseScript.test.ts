@@ -344,6 +344,35 @@ sql() {
   });
 });
 
+describe("what a check asks PostgreSQL", () => {
+  const ask = (lines: string) =>
+    run(
+      `sql() { ${lines} }
+check() { local -A remembered=(); ask_all; sql() { echo "asked again: $(cat)"; }; access_file; neighbours; ask owner; }`,
+      { action: "check" },
+    );
+
+  test("is asked at once, and each answer is that of its question", async () => {
+    const { stdout, stderr, code } = await ask(`local line
+      while read -r line; do
+        case $line in
+          '\\echo '*) printf '%s\\n' "\${line#* }" ;;
+          *hba_file*) echo '/etc/postgresql/17/main/pg hba.conf' ;;
+          *'not in'*) printf '%s\\n' one two ;;
+        esac
+      done`);
+    expect({ stdout, stderr, code }).toEqual({
+      stdout: "/etc/postgresql/17/main/pg hba.conf\none\ntwo\n\n",
+      stderr: "",
+      code: 0,
+    });
+  });
+
+  test("is no answer when PostgreSQL gives none", async () => {
+    expect((await ask("return 2;")).code).not.toBe(0);
+  });
+});
+
 describe("a dump", () => {
   test("that fails is not there, and says why", async () => {
     rmSync(at("log"), { recursive: true });

@@ -234,6 +234,19 @@ describe("reading", () => {
     expect(await content(".")).toMatchObject({ code: 1, stdout: "" });
   });
 
+  test("properties of units are asked for once, and are those of their unit, also when one is empty", async () => {
+    const { stdout } = await withLibrary(`
+      local -A properties=()
+      systemctl() { printf '%s\\n' MainPID=0 ControlGroup= '' MainPID=7 ControlGroup=/b=c; }
+      remember_units MainPID,ControlGroup a.service b.service
+      systemctl() { echo "asked for $*"; }
+      for unit in a b c; do unit_property "$unit.service" MainPID; unit_property "$unit.service" ControlGroup; done`);
+    expect(stdout).toBe(
+      "0\n\n7\n/b=c\nasked for show --property MainPID --value c.service\n" +
+        "asked for show --property ControlGroup --value c.service\n",
+    );
+  });
+
   test("an account that cannot be asked for is not one that is missing", async () => {
     const ask = (code: number) =>
       withLibrary(`getent() { return ${code}; }\nlocal x; x=$(has_entry passwd mlflow); echo "<$x>"`);

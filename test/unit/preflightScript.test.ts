@@ -1,4 +1,5 @@
 import { mkdirSync, writeFileSync } from "node:fs";
+import { type AddressInfo, createServer } from "node:net";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { quote } from "../../components/step/script";
@@ -12,7 +13,7 @@ const stubs = `
   check_sudo() { :; }
   unmanaged_servers() { :; }
   as_root() { printf 'Avail\\n9999999\\n'; }`;
-const freePorts = "unit_on() { :; }";
+const freePorts = "find_holders() { :; }";
 const values = () => ({
   privileged: false,
   systems: ["debian-12"],
@@ -35,7 +36,7 @@ test("a host that is fit has no lines", async () => {
 });
 
 describe("a port", () => {
-  const onPort = (unit: string) => `unit_on() { [[ $1 != 5000 ]] || echo ${unit}; }`;
+  const onPort = (unit: string) => `find_holders() { holders[5000]=${unit}; }`;
 
   test("that another program has is named with it", async () => {
     expect((await preflight(onPort("grafana.service"))).stdout).toBe(
@@ -54,9 +55,9 @@ describe("a port", () => {
     expect((await preflight(servers("tracking"))).stdout).toContain("port 5000 is taken");
   });
 
-  test.each(["unit_on", "unmanaged_servers"])("is not free because %s fails", async (question) => {
+  test("is not free because other servers cannot be asked for", async () => {
     const { code, stdout } = await preflight(
-      `${onPort("tracking.service")}\n${question}() { echo tracking.service; return 1; }`,
+      `${onPort("tracking.service")}\nunmanaged_servers() { echo tracking.service; return 1; }`,
     );
     expect(code).not.toBe(0);
     expect(stdout).toBe("");
@@ -71,16 +72,32 @@ describe("a port", () => {
   ])("of a process that root sees as %j is taken by %s", async (found, holder) => {
     const { stdout } = await preflight(`
       check_room() { :; }
-      listener_inode() { [[ $1 != 5000 ]] || echo 77; }
-      as_root() { printf ${quote(found.replaceAll("\n", "\\n"))}; }`);
+      listeners() { printf '%s\\n' '1388 77' '0016 78'; }
+      as_root() { printf ${quote(`socket 77\\n${found.replaceAll("\n", "\\n")}`)}; }`);
     expect(stdout).toBe(`port 5000 is taken by ${holder}; stop that or set service.port to a free port\n`);
   });
 
-  test("is not free because root cannot be asked", async () => {
+  test("is taken by what listens there, as this machine says it", async () => {
+    const server = createServer().listen(0);
+    const { port } = server.address() as AddressInfo;
+    const { stdout } = await runStep(
+      "preflight",
+      "check",
+      { ...values(), proxyPort: 1, httpPort: port, servicePort: 2, databasePort: 4 },
+      `${stubs}\ncheck_room() { :; }\nas_root() { "$@"; }`,
+    );
+    server.close();
+    expect(stdout).toMatch(
+      new RegExp(`^port ${port} is taken by .+; stop that or set proxy.httpPort to a free port\n$`),
+    );
+    expect(stdout).not.toContain("unknown");
+  });
+
+  test.each(["listeners", "as_root"])("is not free because %s fails", async (question) => {
     const { code, stdout } = await preflight(`
       check_room() { :; }
-      listener_inode() { echo 77; }
-      as_root() { return 1; }`);
+      listeners() { echo '1388 77'; }
+      ${question}() { return 1; }`);
     expect(code).not.toBe(0);
     expect(stdout).toBe("");
   });

@@ -272,6 +272,7 @@ describe("a reload of nginx", () => {
 unit_property() { echo 100; }
 nginx_workers() { echo ${list}; }
 command_line_of() { [[ $1 != 3 ]] || echo "nginx: worker process is shutting down"; }
+read_stat() { fields=([19]=$1); }
 older_than() { [[ $1 != 1 ]] || echo yes; }
 `;
 

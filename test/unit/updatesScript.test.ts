@@ -15,6 +15,7 @@ const stubs = `
   apt-config() { printf '%s\\n' 'APT "";' "$apt_settings"; }
   systemctl() {
     case "$1 \${3:-}" in
+      'show ActiveState,UnitFileState') ;; # asked for again, one by one
       'show ActiveState') echo active ;;
       'show UnitFileState') if [[ $5 == *.timer ]]; then echo enabled; else echo static; fi ;;
       show\\ Timers*) printf '%s\\n' "TimersCalendar={ OnCalendar=*-*-* $time:00 ; next_elapse=Thu }" RandomizedDelayUSec=0 Persistent=no ;;

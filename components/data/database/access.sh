@@ -13,17 +13,15 @@ listen_addresses = 'localhost'"
 
 settings_file() {
   local file
-  file=$(sql postgres <<<'show config_file')
+  file=$(ask config_file)
   echo "${file%/*}/conf.d/mlflow-vps.conf"
 }
-access_file() { sql postgres <<<'show hba_file'; }
-listen_addresses() { sql postgres <<<'show listen_addresses'; }
+access_file() { ask access_file; }
+listen_addresses() { ask listen_addresses; }
 
-# Databases of others in our cluster. Where there are any, whom it listens to is theirs to say, and the lines in
-# pg_hba.conf alone keep others away from ours.
-neighbours() {
-  sql postgres <<<"select datname from pg_database where datname not in ('postgres', 'template0', 'template1', '$database', '$scratch_database') order by 1"
-}
+# Where there are databases of others, whom the cluster listens to is theirs to say, and the lines in pg_hba.conf alone keep
+# others away from ours.
+neighbours() { ask neighbours; }
 
 check_listening() {
   local others file addresses
@@ -39,11 +37,12 @@ check_listening() {
 }
 
 check_access_file() {
-  local file lines first
+  local file lines
+  local -a first
   file=$(access_file)
   lines=$(found "$mark\$" "$file")
-  first=$(head -n 1 "$file")
-  [[ $lines == "$access_lines" && $first == "${access_lines%%$'\n'*}" ]] ||
+  mapfile -t -n 1 first <"$file"
+  [[ $lines == "$access_lines" && ${first[0]:-} == "${access_lines%%$'\n'*}" ]] ||
     problem "$file lacks the lines that admit only role $role, with its password"
 }
 

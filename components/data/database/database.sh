@@ -3,12 +3,14 @@
 
 check() {
   local answers role_problem owner password_problems refusal
+  local -A remembered=()
   answers=$(database_answers)
   if [[ -z $answers ]]; then
     problem "PostgreSQL does not answer on port $database_port"
     return
   fi
   check_account "$account"
+  ask_all
   check_listening
   check_access_file
   role_problem=$(check_role)

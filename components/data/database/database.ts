@@ -41,7 +41,7 @@ export class Database extends Step {
         connection,
         step: "database",
         folder: __dirname,
-        scripts: ["access", "owner", "password", "database"],
+        scripts: ["cluster", "access", "owner", "password", "database"],
         uses: ["commands", "accounts", "postgres", "scratch"],
         settings: {
           database: access.name,

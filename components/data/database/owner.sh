@@ -15,7 +15,7 @@ SQL
 # What the role may do.
 check_role() {
   local right
-  right=$(sql postgres <<<"select rolcanlogin and not rolsuper and not rolcreaterole and not rolcreatedb from pg_roles where rolname = '$role'")
+  right=$(ask rights)
   case $right in
     '') problem "role $role is missing" ;;
     f) problem "role $role has privileges beyond LOGIN" ;;
@@ -31,7 +31,7 @@ make_role() {
   sql postgres <<<"alter role \"$role\" login nosuperuser nocreaterole nocreatedb"
 }
 
-owner_of_database() { sql postgres <<<"select pg_get_userbyid(datdba) from pg_database where datname = '$database'"; }
+owner_of_database() { ask owner; }
 
 # check_database OWNER: that there is one, and that it is the role's with all that is in it.
 check_database() {

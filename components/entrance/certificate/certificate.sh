@@ -18,7 +18,7 @@ check_placeholder() {
   right=$(is_for "${names[0]}" "$certificate_file")
   [[ -n $right ]] || problem "$certificate_file is not for ${names[0]}"
   end=$(date_of enddate "$certificate_file")
-  now=$(date +%s)
+  printf -v now '%(%s)T' -1
   ((end > now)) || problem "the certificate in $certificate_file has expired"
   key=$(holds pkey "$certificate_file")
   if [[ -n $key ]]; then
@@ -39,6 +39,7 @@ check_file_now() {
 
 check() {
   local wrong end now in_use
+  local -A properties=()
   wrong=$(check_programs openssl)
   [[ -n $wrong ]] || wrong=$(check_file_now)
   if [[ -n $wrong ]]; then
@@ -46,11 +47,12 @@ check() {
     return
   fi
   end=$(date_of enddate "$certificate_file")
-  now=$(date +%s)
+  printf -v now '%(%s)T' -1
   if ((end - now < days_needed * 86400)); then
     end=$(date --utc --date "@$end" '+%b %e %T %Y GMT')
     problem "the certificate in $certificate_file expires on $end, in less than $days_needed days"
   fi
+  remember_units ActiveState,MainPID nginx.service
   in_use=$(nginx_is_current "$certificate_file")
   [[ -n $in_use ]] || problem "nginx has not loaded the current $certificate_file"
 }

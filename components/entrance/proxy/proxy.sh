@@ -8,6 +8,7 @@ check_files() {
 
 check() {
   local missing files refusal at_boot active has_read stale
+  local -A properties=()
   missing=$(check_programs nginx openssl curl)
   if [[ -n $missing ]]; then
     problem "$missing"
@@ -17,6 +18,7 @@ check() {
   [[ -z $files ]] || problem "$files"
   refusal=$(nginx_refusal)
   [[ -z $refusal ]] || problem "nginx rejects its configuration on disk; 'nginx -t' shows why"
+  remember_units ActiveState,MainPID,UnitFileState nginx.service
   at_boot=$(starts_at_boot nginx.service)
   [[ -n $at_boot ]] || problem "nginx does not start at boot"
   active=$(is_active nginx.service)

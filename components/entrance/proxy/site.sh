@@ -9,12 +9,11 @@ readonly site_before=/etc/nginx/mlflow-vps.before # how it was, as long as anoth
 # The site for this host: without IPv6 nginx would refuse to start, and from 1.25.1 on HTTP/2 has a directive of its
 # own.
 site_here() {
-  local text=$site nginx_version oldest
+  local text=$site nginx_version
   [[ -e /proc/net/if_inet6 ]] || text=$(grep -v 'listen \[::\]' <<<"$text")
   nginx_version=$(nginx -v 2>&1)
-  [[ $nginx_version =~ /([0-9]+(\.[0-9]+)+) ]] || fail "nginx -v shows no version: $nginx_version"
-  oldest=$(printf '%s\n' 1.25.1 "${BASH_REMATCH[1]}" | sort --version-sort | sed -n 1p)
-  if [[ $oldest == 1.25.1 ]]; then
+  [[ $nginx_version =~ /([0-9]+)\.([0-9]+)(\.([0-9]+))? ]] || fail "nginx -v shows no version: $nginx_version"
+  if ((BASH_REMATCH[1] * 1000000 + BASH_REMATCH[2] * 1000 + ${BASH_REMATCH[4]:-0} >= 1025001)); then
     text=$(sed 's/^\( *\)\(listen .*\) ssl http2;$/\1\2 ssl;/; s/^\( *\)ssl_certificate .*/&\n\1http2 on;/' <<<"$text")
   fi
   printf '%s\n' "$text"

@@ -14,34 +14,64 @@ check_sudo() {
   esac
 }
 
-# unit_on PORT: the systemd unit (or else the process) that listens on a TCP port; nothing when it is free.
-unit_on() {
-  local inode holder
-  inode=$(listener_inode "$1")
-  [[ -n $inode ]] || return 0
-  # What find could not read are processes that have ended.
+# holders_of INODE...: what has each of these sockets open: 'socket INODE', then the name and the control groups of the first
+# such process. Of others' processes only root may know it; what find could not read are processes that have ended.
+holders_of() {
   # shellcheck disable=SC2016 # for the other shell
-  holder=$(as_root sh -c 'process=$(find /proc -maxdepth 3 -path "/proc/[0-9]*/fd/*" -lname "socket:\[$1\]" -print -quit 2>/dev/null | cut -d / -f 3)
-    [ -z "$process" ] || cat "/proc/$process/comm" "/proc/$process/cgroup" 2>/dev/null || true' sh "$inode")
-  sed -n -e '1h' -e '\|\.service$|{s|.*/||;p;q}' -e '$ {x;s|^$|an unknown program|;p}' <<<"$holder"
+  as_root sh -c 'left=" $* "
+    find /proc -maxdepth 3 -path "/proc/[0-9]*/fd/*" -lname "socket:*" -printf "%h %l\n" 2>/dev/null |
+      while read -r process socket; do
+        socket=${socket#*"["} socket=${socket%"]"} process=${process%/fd}
+        case $left in *" $socket "*) ;; *) continue ;; esac
+        left=${left%%" $socket "*}" "${left#*" $socket "}
+        echo "socket $socket"
+        cat "$process/comm" "$process/cgroup" 2>/dev/null || true
+      done' sh "$@"
+}
+
+# find_holders PORT...: puts into 'holders', by port, the systemd service (or else the program) that listens there; a port
+# that is free is not in it.
+find_holders() {
+  local sockets port inode found line
+  local -A ports=()
+  sockets=$(listeners)
+  while read -r port inode; do
+    [[ -z $port || " $* " != *" $((16#$port)) "* ]] || ports[$inode]=$((16#$port))
+  done <<<"$sockets"
+  ((${#ports[@]} > 0)) || return 0
+  found=$(holders_of "${!ports[@]}")
+  for inode in "${!ports[@]}"; do holders[${ports[$inode]}]=; done
+  while read -r line; do
+    case $line in
+      'socket '*) port=${ports[${line#socket }]} ;;
+      *.service) holders[$port]=${line##*/} ;;
+      *:*) ;; # another control group
+      *) holders[$port]=${holders[$port]:-$line} ;;
+    esac
+  done <<<"$found"
 }
 
 # check_port PORT UNIT_PATTERN KEY: free, or ours, or a server's that is adopted before.
 check_port() {
-  local holder servers
-  holder=$(unit_on "$1")
+  local servers holder
+  [[ -n ${holders[$1]+taken} ]] || return 0
+  holder=${holders[$1]:-an unknown program}
   # shellcheck disable=SC2053 # a pattern on purpose
-  [[ -n $holder && $holder != $2 ]] || return 0
+  [[ $holder != $2 ]] || return 0
   servers=$(unmanaged_servers)
   [[ $'\n'$servers$'\n' == *$'\n'"$holder"$'\n'* ]] ||
     problem "port $1 is taken by $holder; stop that or set $3 to a free port"
 }
 
 check_system() {
-  local id version name architecture memory
-  id=$(sed -n 's/^ID="\?\([^"]*\)"\?$/\1/p' /etc/os-release)
-  version=$(sed -n 's/^VERSION_ID="\?\([^"]*\)"\?$/\1/p' /etc/os-release)
-  name=$(sed -n 's/^PRETTY_NAME="\?\([^"]*\)"\?$/\1/p' /etc/os-release)
+  local key value id='' version='' name='' architecture memory
+  while IFS='=' read -r key value; do
+    case $key in
+      ID) id=${value//\"/} ;;
+      VERSION_ID) version=${value//\"/} ;;
+      PRETTY_NAME) name=${value//\"/} ;;
+    esac
+  done </etc/os-release
   [[ " ${systems[*]} " == *" $id-$version "* ]] ||
     problem "the system is ${name:-unknown}; install one of: ${systems[*]}"
   architecture=$(uname -m)
@@ -56,7 +86,7 @@ check_clock() {
   local now difference direction=fast
   # The probe says what time it is where the program runs; a command does not, and the probe has looked before it.
   [[ -n ${client_time:-} ]] || return 0
-  now=$(date +%s)
+  printf -v now '%(%s)T' -1
   difference=$((now - client_time))
   ((difference > 0)) || direction=slow
   ((difference > -120 && difference < 120)) ||
@@ -65,6 +95,7 @@ check_clock() {
 
 check() {
   local refusal
+  local -A holders=()
   check_owner
   check_system
   check_clock
@@ -80,6 +111,7 @@ check() {
     check_room /opt "$room_needed"
   fi
   check_room "$artifacts" "$room_running"
+  find_holders "$proxy_port" "$http_port" "$service_port" "$((service_port + 1))" "$database_port"
   check_port "$proxy_port" nginx.service proxy.port
   ((http_port == 0)) || check_port "$http_port" nginx.service proxy.httpPort
   check_port "$service_port" 'mlflow*.service' service.port

@@ -35,7 +35,7 @@ export class Preflight extends Step {
         step: "preflight",
         folder: __dirname,
         scripts: ["preflight"],
-        uses: ["privileges", "resources", "sockets", "unmanaged"],
+        uses: ["privileges", "memory", "resources", "sockets", "unmanaged"],
         settings: {
           systems: supportedSystems,
           memoryNeeded,

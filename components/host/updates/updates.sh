@@ -40,6 +40,8 @@ check_schedule() {
 
 check() {
   local unit active enabled state
+  local -A properties=()
+  remember_units ActiveState,UnitFileState "${units[@]}"
   check_settings
   check_schedule
   active=$(is_active apt-daily.timer)

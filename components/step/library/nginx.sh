@@ -6,24 +6,29 @@ readonly site_link=/etc/nginx/sites-enabled/mlflow-vps # our site, as nginx find
 # nginx_workers: the processes that take requests; nothing when nginx is not running.
 nginx_workers() {
   local nginx children
+  local -a processes=()
   nginx=$(unit_property nginx.service MainPID)
   children=/proc/$nginx/task/$nginx/children
-  { cat "$children"; } 2>/dev/null || [[ ! -d ${children%/*} ]] || fail "cannot read $children"
+  { mapfile -t processes <"$children"; } 2>/dev/null || [[ ! -d ${children%/*} ]] || fail "cannot read $children"
+  printf '%s\n' "${processes[*]}"
 }
 
 # nginx_has_read FILE...: whether all workers started after the last change of the files, for they read the configuration
 # when they start; those that only finish their last requests do not count. Without workers, the answer is no.
 nginx_has_read() {
-  local processes worker command outdated
+  local processes worker command outdated oldest='' start=0
+  local -a fields
   processes=$(nginx_workers)
-  [[ -n $processes ]] || return 0
   for worker in $processes; do
     command=$(command_line_of "$worker")
     [[ $command != *'is shutting down'* ]] || continue
-    outdated=$(older_than "$worker" "$@")
-    [[ -z $outdated ]] || return 0
+    read_stat "$worker"
+    [[ -n ${fields[19]:-} ]] || continue # it has ended
+    [[ -n $oldest ]] && ((start <= fields[19])) || oldest=$worker start=${fields[19]}
   done
-  echo yes
+  [[ -n $oldest ]] || return 0
+  outdated=$(older_than "$oldest" "$@")
+  [[ -n $outdated ]] || echo yes
 }
 
 # nginx_is_current FILE...: whether nginx, where it runs, has read the files as they are now.

@@ -1,8 +1,11 @@
 # shellcheck shell=bash
 # PostgreSQL, as its superuser.
 
-# as_postgres COMMAND...: from a directory that its user may enter.
-as_postgres() { as_user postgres env --chdir / "$@"; }
+# as_postgres COMMAND...: from a directory that its user may enter. The packages give user and group the same name.
+as_postgres() (
+  cd /
+  exec setpriv --reuid postgres --regid postgres --init-groups -- "$@"
+)
 
 # client psql|pg_isready: the newest one. Debian's wrapper starts the same, but is a Perl program that takes longer than
 # the query; it is only needed to find a cluster's socket that is elsewhere.
@@ -29,7 +32,7 @@ client() {
 sql() {
   local psql
   psql=$(client psql)
-  as_postgres PGOPTIONS='-c search_path=pg_catalog -c lock_timeout=10s' "$psql" --no-psqlrc --no-password --quiet --tuples-only --no-align \
+  PGOPTIONS='-c search_path=pg_catalog -c lock_timeout=10s' as_postgres "$psql" --no-psqlrc --no-password --quiet --tuples-only --no-align \
     --port "$database_port" --set ON_ERROR_STOP=1 --dbname "$1"
 }
 

@@ -31,20 +31,22 @@ now_in_ticks() {
   echo "$((after / 1000)) $ticks"
 }
 
-# older_than PROCESS FILE...: whether it started before the last change of one of the files. Ticks (0.01 s) are the kernel's
-# finest unit; a service is never restarted within 0.05 s of writing its files.
+# older_than PROCESS FILE...: whether it started before the last change of one of the files. Ticks (0.01 s on every machine
+# that is supported) are the kernel's finest unit; a service is never restarted within 0.05 s of writing its files.
 older_than() {
-  local moment milliseconds ticks start per_second started file changed
+  local moment milliseconds ticks started file times changed
+  local -a fields there=()
+  for file in "${@:2}"; do
+    [[ ! -e $file ]] || there+=("$file")
+  done
+  ((${#there[@]} > 0)) || return 0
   moment=$(now_in_ticks)
   read -r milliseconds ticks <<<"$moment"
-  start=$(start_of "$1")
-  [[ -n $start ]] || return 0
-  per_second=$(getconf CLK_TCK)
-  started=$((milliseconds - (ticks - start) * 1000 / per_second))
-  shift
-  for file in "$@"; do
-    [[ -e $file ]] || continue
-    changed=$(stat -c %.3Y "$file")
+  read_stat "$1"
+  [[ -n ${fields[19]:-} ]] || return 0
+  started=$((milliseconds - (ticks - fields[19]) * 10))
+  times=$(stat -c %.3Y "${there[@]}")
+  for changed in $times; do
     if ((${changed/./} > started + 50)); then
       echo yes
       return
@@ -54,5 +56,7 @@ older_than() {
 
 # command_line_of PROCESS: words separated by blanks; nothing when it has ended.
 command_line_of() {
-  { tr '\0' ' ' <"/proc/$1/cmdline"; } 2>/dev/null || true # it may end at any time
+  local -a words=()
+  { mapfile -d '' -t words <"/proc/$1/cmdline"; } 2>/dev/null || true # it may end at any time
+  ((${#words[@]} == 0)) || printf '%s ' "${words[@]}"
 }

@@ -1,12 +1,5 @@
 # shellcheck shell=bash
-# Memory and disk of the host.
-
-# Memory of the host in MB.
-memory_mb() {
-  local kilobytes
-  kilobytes=$(sed -n 's/^MemTotal: *\([0-9]*\) kB$/\1/p' /proc/meminfo)
-  echo $((kilobytes / 1024))
-}
+# Disk of the host.
 
 # check_room DIRECTORY MEGABYTES: names a lack of free disk where the directory is or will be.
 check_room() {

@@ -7,6 +7,13 @@ socket_tables() {
   [[ ! -e /proc/net/tcp6 ]] || tables+=(/proc/net/tcp6) # is not there without IPv6
 }
 
+# listeners: the sockets that take connections: 'PORT INODE', the port in hexadecimal.
+listeners() {
+  local -a tables
+  socket_tables
+  awk '$4 == "0A" { sub(/.*:/, "", $2); print $2, $10 }' "${tables[@]}"
+}
+
 # listener_inode PORT: of the socket that takes connections there; nothing when the port is free.
 listener_inode() {
   local pattern

@@ -16,13 +16,13 @@ check() {
     problem "release $release is missing"
     return
   fi
-  python=$("$release/bin/python" -c 'import sys; print("python%d.%d" % sys.version_info[:2])' 2>/dev/null) || code=$?
+  python=$("$release/bin/python" -I -S -c 'import sys; print("python%d.%d" % sys.version_info[:2])' 2>/dev/null) || code=$?
   if ((code != 0)); then
     problem "release $release: its Python interpreter does not start (exit code $code)"
   elif [[ ! -d $release/lib/$python ]]; then
     problem "release $release was built for another Python than the host's $python"
   fi
-  changed=$(list_contents "$release" | sort - "$contents" | uniq --unique | cut -d ' ' -f 1 | sort -u)
+  changed=$(list_contents "$release" | LC_ALL=C comm -3 --nocheck-order - "$contents" | sed 's/^\t//; s/ .*//' | sort -u)
   if [[ -n $changed ]]; then
     mapfile -t files <<<"$changed"
     number=${#files[@]}
@@ -46,7 +46,8 @@ install_uv() {
 # to compare.
 import_server() {
   logged "importing MLflow $version" "$1/bin/python" -c '
-import importlib, importlib.util, sys
+import gc, importlib, importlib.util, sys
+gc.disable()  # there is none yet
 import mlflow, mlflow.cli, mlflow.server, mlflow.store.tracking.sqlalchemy_store, psycopg2
 by_uvicorn = importlib.util.find_spec("mlflow.server.fastapi_app")  # from MLflow 3 on
 for server in ["mlflow.server.fastapi_app", "uvicorn.main"] if by_uvicorn else ["gunicorn.app.wsgiapp"]:

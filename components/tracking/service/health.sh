@@ -34,6 +34,7 @@ replaced_files() {
   processes=$(processes_of "mlflow@$1.service")
   for process in $processes; do
     maps=$(maps_of "$process")
+    [[ $maps == *' (deleted)'* ]] || continue
     sed -n 's|^[^/]* /usr/.*/\([^/]*\) (deleted)$|\1|p' <<<"$maps"
   done | sort -u
 }

@@ -1,28 +1,43 @@
 # shellcheck shell=bash
 # Promoting an instance: nginx sends to it, it starts at boot, and the others are drained.
 
+# Whether nginx runs with a site of ours.
+nginx_serves() {
+  local active
+  active=$(is_active nginx.service)
+  [[ -z $active || ! -e $site_link ]] || echo yes
+}
+
 # What nginx makes of our files: 'ready' to load them; 'stuck' when it rejects its configuration and goes on with the
 # previous instance until that is fixed. Nothing when it is not running or has no site of ours: that is the proxy step's.
 nginx_state() {
-  local active refusal
-  active=$(is_active nginx.service)
-  [[ -n $active && -e $site_link ]] || return 0
+  local serves refusal
+  serves=$(nginx_serves)
+  [[ -n $serves ]] || return 0
   refusal=$(nginx_refusal)
   if [[ -z $refusal ]]; then echo ready; else echo stuck; fi
 }
 
-# check_promotion INSTANCE: that it, and no other, is used by nginx and starts at boot.
+# check_promotion INSTANCE: that it, and no other, is used by nginx and starts at boot. While nginx rejects its
+# configuration, the rest of a promotion waits for that.
 check_promotion() {
-  local text state read others instance busy active runner suspended
+  local text wrong state=
   text=$(upstream_to "$1")
   check_file "$upstream_file" root:root 0644 "$text"
   [[ -L $boot_directory/mlflow@$1.service ]] || problem "mlflow@$1.service does not start at boot"
-  state=$(nginx_state)
-  [[ $state != stuck ]] || return 0
+  wrong=$(check_use "$1")
+  [[ -z $wrong ]] || state=$(nginx_state)
+  [[ -z $wrong || $state == stuck ]] || problem "$wrong"
+}
+
+# check_use INSTANCE: that nginx has read who serves, and that no other instance does anything.
+check_use() {
+  local serves read others instance busy active runner suspended
   runner=$(job_runner_of "$1")
   suspended=$(is_suspended "${runner:-none}")
   [[ -z $suspended ]] || problem "the job runner of mlflow@$1.service is suspended"
-  if [[ $state == ready ]]; then
+  serves=$(nginx_serves)
+  if [[ -n $serves ]]; then
     read=$(nginx_has_read "$upstream_file")
     [[ -n $read ]] || problem "nginx has not loaded the current $upstream_file"
   fi

@@ -14,7 +14,9 @@ with_files() {
 
 check() {
   local serving reload
+  local -A properties=()
   serving=$(serving_instance)
+  [[ -z $serving ]] || remember_units ActiveState,MainPID,ControlGroup,NeedDaemonReload "mlflow@$serving.service" nginx.service
   check_account "$account"
   with_directories check_directory
   with_files check_file

@@ -14,26 +14,24 @@ upstream_to() {
   printf '%s\n' "$managed" "server $address:$1 max_fails=0;" "server $address:$spare max_fails=0 backup;"
 }
 
-enabled_instances() { find "$boot_directory" -name 'mlflow@*.service' | sed -n 's/.*@\([0-9]*\)\.service$/\1/p'; }
-
 # is_ours FILE: whether it is there, and this program wrote it.
 is_ours() {
-  local first
+  local -a first
   [[ -e $1 ]] || return 0
-  first=$(head -n 1 "$1")
-  [[ $first != "$managed" ]] || echo yes
+  mapfile -t -n 1 first <"$1"
+  [[ ${first[0]:-} != "$managed" ]] || echo yes
 }
 
 # Those of ours that run, start at boot or have left files. A unit of that name that somebody else made is not ours.
 our_instances() {
-  local running enabled all file files='' instance ours
+  local running file instance ours
+  local -a all=()
   running=$(running_instances)
-  enabled=$(enabled_instances)
-  for file in "$unit_directory"/mlflow@*.service "$state_directory"/mlflow-*.{env,py}; do
-    [[ ! $file =~ [@-]([0-9]+)\.(service|env|py)$ ]] || files+=${BASH_REMATCH[1]}$'\n'
+  for instance in $running; do all[instance]=; done
+  for file in "$boot_directory"/mlflow@*.service "$unit_directory"/mlflow@*.service "$state_directory"/mlflow-*.{env,py}; do
+    [[ ! $file =~ [@-]([0-9]+)\.(service|env|py)$ ]] || all[BASH_REMATCH[1]]=
   done
-  all=$(sort -u <<<"$running"$'\n'"$enabled"$'\n'"$files")
-  for instance in $all; do
+  for instance in "${!all[@]}"; do
     file=$unit_directory/mlflow@$instance.service
     [[ -e $file ]] || file=$template_file
     ours=$(is_ours "$file")
@@ -43,18 +41,22 @@ our_instances() {
 
 # other_instances INSTANCE: ours beside this one.
 other_instances() {
-  local ours
+  local ours instance
   ours=$(our_instances)
-  sed "/^$1\$/d; /^\$/d" <<<"$ours"
+  for instance in $ours; do
+    [[ $instance == "$1" ]] || echo "$instance"
+  done
 }
 
 # The one that nginx sends to, as the file says; where that one does not run and another does, the other, first one that
 # starts at boot. Nothing on a bare host.
 serving_instance() {
-  local running text written instance
+  local running text line written='' instance
   running=$(running_instances)
   text=$(content_of "$upstream_file")
-  written=$(sed -n '/backup/d; s/^server [^:]*:\([0-9]*\).*;$/\1/p' <<<"$text")
+  while read -r line; do
+    [[ ! $line =~ ^server\ [^:]*:([0-9]+).*\;$ || $line == *backup* ]] || written=${BASH_REMATCH[1]}
+  done <<<"$text"
   if [[ -z $running || " ${running//$'\n'/ } " == *" ${written:-none} "* ]]; then
     echo "$written"
     return

@@ -25,7 +25,7 @@ import { canBranch, goOn, stopsOf } from "./branches/branches";
 
 /** Every external command that a step may use: a stub of that name, or the real one. Others fail the test. */
 const realCommands =
-  "awk base64 basename cat chmod cmp cp cut diff find flock grep head ln ls md5sum mkdir paste readlink " +
+  "awk base64 basename cat chmod cmp comm cp cut diff find flock grep head ln ls md5sum mkdir paste readlink " +
   "mkfifo realpath rmdir sed sort tail tee test touch tr uniq wc env xargs sh bash setpriv unshare";
 
 export interface Ended {
@@ -227,8 +227,6 @@ export class World {
     text = replaceAll(text, "LC_ALL=C.UTF-8", "LC_ALL=C"); // programs start faster
     text = text.replace(/EUID ([!=])= 0/g, "0 $1= 0");
     text = text.replaceAll("process=$$ ", "process=100 "); // the process that sshd has started for this run
-    // Where /proc is, counted in its path.
-    text = text.replaceAll("cut -d / -f 3", `cut -d / -f ${3 + this.root.split("/").length - 1}`);
     const first = leaveOut === "first" ? "left=known" : "left=$(export PHASE=before && check)";
     const last = leaveOut === "last" ? "left=" : "left=$(export PHASE=after && check)";
     text = replaceAll(text, "left=$(check)\n      [[ -n", `${first}\n      [[ -n`);

@@ -136,6 +136,12 @@ perform() {
 }
 
 case $statement in
+  # Questions, with a mark before each answer.
+  '\echo '*)
+    printf '%s\n' "$statement" | while IFS= read -r one; do
+      case $one in '') ;; '\echo '*) printf '%s\n' "${one#* }" ;; *) perform "${one%;}" ;; esac
+    done
+    ;;
   # Several statements of one run.
   'create database '* | 'drop database "'*';'* | 'alter database '*';'*)
     rest=$statement

@@ -10,4 +10,5 @@ case $format in
     format="${format%%\%U*}$owner${format#*%G}"
     ;;
 esac
-exec /usr/bin/stat -c "$format" "$3"
+shift 2
+exec /usr/bin/stat -c "$format" "$@"

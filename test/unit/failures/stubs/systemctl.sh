@@ -2,14 +2,15 @@
 # systemd: a unit that is active has the file 'pid'; 'read' is its file as systemd has read it.
 . "$stubs/processes.sh"
 etc=$WORLD/etc/systemd/system
-verb='' names='' properties='' now='' quiet=''
+verb='' names='' properties='' now='' quiet='' named=yes between=''
 while [ $# -gt 0 ]; do
   case $1 in
     --now) now=yes ;;
     --property) properties=$2 && shift ;;
     --property=*) properties=${1#*=} ;;
     --quiet) quiet=yes ;;
-    --value | --plain | --force | --no-legend | --no-block | --no-pager | --all) ;;
+    --value) named='' ;;
+    --plain | --force | --no-legend | --no-block | --no-pager | --all) ;;
     --type | --state) shift ;;
     -*) echo "systemctl: the stub does not know $1" >&2 && exit 64 ;;
     *)
@@ -132,6 +133,7 @@ show() {
   shift
   for property; do
     set -- "$unit"
+    [ -z "$named" ] || printf '%s=' "$property"
     case $property in
       ActiveState) if active "$1"; then echo active; else echo inactive; fi ;;
       SubState) if active "$1"; then echo running; else echo dead; fi ;;
@@ -141,7 +143,7 @@ show() {
       Id) echo "$1" ;;
       MainPID) echo "$pid" ;;
       InvocationID) echo "invocation-of-$1" ;;
-      ControlGroup) [ "$pid" = 0 ] || echo "/system.slice/$1" ;;
+      ControlGroup) if [ "$pid" = 0 ]; then echo; else echo "/system.slice/$1"; fi ;;
       *)
         text_in_force "$1"
         . "$stubs/units.sh"
@@ -158,7 +160,13 @@ case $verb in
     [ -n "$quiet" ] || echo "${state:-not-found}"
     case $state in enabled | static) ;; *) exit 1 ;; esac
     ;;
-  show) for unit in $names; do show "$unit"; done ;;
+  show)
+    for unit in $names; do
+      [ -z "$between" ] || echo
+      between=yes
+      show "$unit"
+    done
+    ;;
   start) for unit in $names; do start "$unit"; done ;;
   stop) for unit in $names; do stop "$unit"; done ;;
   restart) for unit in $names; do stop "$unit"; done; for unit in $names; do start "$unit"; done ;;

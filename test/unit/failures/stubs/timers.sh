@@ -8,7 +8,7 @@ while IFS='=' read -r key value; do
   esac
 done <"$text"
 case $property in
-  TimersCalendar) echo "TimersCalendar={ OnCalendar=$calendar ; next_elapse=Wed 2027-01-06 03:30:00 UTC }" ;;
-  RandomizedDelayUSec) echo "RandomizedDelayUSec=$delay" ;;
-  Persistent) if [ "$persistent" = true ]; then echo Persistent=yes; else echo Persistent=no; fi ;;
+  TimersCalendar) echo "{ OnCalendar=$calendar ; next_elapse=Wed 2027-01-06 03:30:00 UTC }" ;;
+  RandomizedDelayUSec) echo "$delay" ;;
+  Persistent) if [ "$persistent" = true ]; then echo yes; else echo no; fi ;;
 esac
