@@ -31,12 +31,16 @@ check() {
 }
 
 install_uv() {
+  local pip
   [[ ! -x $uv/bin/uv ]] || return 0
+  # The distribution's pip, from which it makes environments; it runs from its archive.
+  pip=$(find /usr/share/python-wheels -name 'pip-*.whl' -print -quit)
+  [[ -n $pip ]] || fail "there is no pip in /usr/share/python-wheels: 'sudo apt-get install --reinstall python3-pip-whl' on the host brings it back"
   rm -rf "$uv.new"
-  logged "creating a Python environment for uv" python3 -m venv "$uv.new"
+  install -d -m 0755 "$uv.new"
   printf '%s' "$uv_lock" >"$uv.new/requirements.txt"
-  logged "installing uv" "$uv.new/bin/python" -m pip install --quiet --no-cache-dir --require-hashes \
-    --requirement "$uv.new/requirements.txt"
+  logged "installing uv" python3 "$pip/pip" install --quiet --no-cache-dir --no-compile --only-binary :all: \
+    --require-hashes --target "$uv.new" --requirement "$uv.new/requirements.txt"
   rm -rf "$uv"
   mv "$uv.new" "$uv"
 }

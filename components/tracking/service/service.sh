@@ -35,7 +35,6 @@ apply() {
   make_directories
   with_files write_file
   stop_earlier_unit
-  systemctl daemon-reload
   serving=$(serving_instance)
   spare=$(spare_of "$serving")
   wrong=$(check_instance "$serving")
@@ -46,11 +45,14 @@ apply() {
     start_instance "$spare" "$spare" signal_job_runner "$spare" STOP
     promote "$spare"
   else
+    systemctl daemon-reload
     promote "$serving"
   fi
   left=$(template_is_left)
-  [[ -z $left ]] || rm -f "$template_file"
-  systemctl daemon-reload
+  if [[ -n $left ]]; then
+    rm -f "$template_file"
+    systemctl daemon-reload
+  fi
   prune_releases
 }
 

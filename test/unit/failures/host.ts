@@ -19,6 +19,7 @@ export async function bareHost(world: World): Promise<void> {
     "/etc/os-release",
     'PRETTY_NAME="Debian GNU/Linux 12 (bookworm)"\nVERSION_ID="12"\nID=debian\n',
   );
+  world.write("/usr/share/python-wheels/pip-23.0.1-py3-none-any.whl", "");
   world.write("/proc/meminfo", "MemTotal:        4000000 kB\n");
   world.write("/proc/net/tcp6", "");
   world.write("/proc/net/if_inet6", "");

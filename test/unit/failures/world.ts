@@ -113,7 +113,7 @@ export class World {
   /** Absolute paths of a host, moved into this world. */
   private moved(text: string): string {
     return text.replace(
-      /(?<![\w.$}\]*])\/(?:etc|var|opt|run|proc|sys|srv|home|usr\/lib)(?![\w-])/g,
+      /(?<![\w.$}\]*])\/(?:etc|var|opt|run|proc|sys|srv|home|usr\/lib|usr\/share)(?![\w-])/g,
       (path) => this.root + path,
     );
   }

@@ -1,11 +1,10 @@
 # shellcheck shell=dash disable=SC2154 # the shim, which reads this file, has set them
-# Makes environments, and runs what the steps run with it.
-target=${0%/bin/python*}
+# Runs what the steps run with it.
 case "$*" in
-  "-m venv "*)
-    /bin/mkdir -p "$3/bin" && /bin/ln -sfn "$SHIMS/python" "$3/bin/python"
+  */python-wheels/pip-*"/pip install "*)
+    while [ "$1" != --target ]; do shift; done
+    /bin/mkdir -p "$2/bin" && /bin/ln -sfn "$SHIMS/uv" "$2/bin/uv"
     ;;
-  "-m pip install "*)  /bin/ln -sfn "$SHIMS/uv" "$target/bin/uv" ;;
   *'"%d.%d" % sys.version_info'*) echo 3.12 ;;
   *'"python%d.%d" % sys.version_info'*) echo python3.12 ;;
   *_get_latest_schema_revision*) echo "schema-of-$3" >"$4" ;;
