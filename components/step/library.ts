@@ -1,5 +1,4 @@
-import { readFileSync } from "node:fs";
-import { join } from "node:path";
+import { readText } from "./text";
 
 /** The parts of the bash library, each a file in `library/`, with the parts that its functions call. */
 const needs = {
@@ -43,6 +42,6 @@ export function library(uses: readonly Part[]): string {
   [...everywhere, ...uses].forEach(add);
   return parts
     .filter((part) => sent.has(part))
-    .map((part) => readFileSync(join(__dirname, "library", `${part}.sh`), "utf8").trimEnd())
+    .map((part) => readText(__dirname, "library", `${part}.sh`).trimEnd())
     .join("\n\n");
 }

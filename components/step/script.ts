@@ -1,6 +1,5 @@
-import { readFileSync } from "node:fs";
-import { join } from "node:path";
 import { library, type Part } from "./library";
+import { readText } from "./text";
 
 /** The first line of every file that is put on the host. */
 export const managed =
@@ -26,7 +25,7 @@ export interface Scripts {
 }
 
 export function readScripts({ folder, scripts }: Omit<Scripts, "uses">): string {
-  return scripts.map((name) => readFileSync(join(folder, `${name}.sh`), "utf8").trimEnd()).join("\n\n");
+  return scripts.map((name) => readText(folder, `${name}.sh`).trimEnd()).join("\n\n");
 }
 
 export function quote(text: string): string {

@@ -1,6 +1,7 @@
 import { createHash } from "node:crypto";
-import { readdirSync, readFileSync } from "node:fs";
+import { readdirSync } from "node:fs";
 import { join } from "node:path";
+import { readText } from "../step/text";
 
 /** Where the lock files are: one for each version of MLflow, and that of uv. */
 export const locks = join(__dirname, "runtime/locks");
@@ -27,7 +28,7 @@ export function findRelease(version: string): Release {
   if (!supportedVersions().includes(version)) {
     throw new Error(`no lock for MLflow ${version}; there are: ${supportedVersions().join(", ")}`);
   }
-  const lock = readFileSync(join(locks, `${version}.txt`), "utf8");
+  const lock = readText(locks, `${version}.txt`);
   const digest = createHash("sha256").update(lock).digest("hex").slice(0, 8);
   return { version, lock, directory: `${home}/releases/${version}-${digest}` };
 }

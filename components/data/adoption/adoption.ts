@@ -1,7 +1,6 @@
-import { readFileSync } from "node:fs";
-import { join } from "node:path";
 import type * as pulumi from "@pulumi/pulumi";
 import { type HostArgs, Step } from "../../step/step";
+import { readText } from "../../step/text";
 import type { Release } from "../../tracking/release";
 
 export interface AdoptionArgs extends HostArgs {
@@ -54,7 +53,7 @@ export class Adoption extends Step {
           artifacts,
           passwordFile,
         },
-        payload: { siteReader: readFileSync(join(__dirname, "sites.py"), "utf8") },
+        payload: { siteReader: readText(__dirname, "sites.py") },
       },
       opts,
     );

@@ -1,8 +1,7 @@
-import { readFileSync } from "node:fs";
-import { join } from "node:path";
 import type * as pulumi from "@pulumi/pulumi";
 import type { InstanceValues } from "../../step/instance";
 import { type HostArgs, Step } from "../../step/step";
+import { readText } from "../../step/text";
 import { type DatabaseAccess, storeUri } from "../access";
 
 export interface SchemaArgs extends HostArgs {
@@ -58,7 +57,7 @@ export class Schema extends Step {
           storeUri: storeUri(database),
           copyUri: storeUri(copy),
           copyPasswordFile: copy.credentials.file,
-          smokeTest: readFileSync(join(__dirname, "smoke.py"), "utf8"),
+          smokeTest: readText(__dirname, "smoke.py"),
         },
       },
       opts,

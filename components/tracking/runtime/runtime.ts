@@ -1,7 +1,6 @@
-import { readFileSync } from "node:fs";
-import { join } from "node:path";
 import type * as pulumi from "@pulumi/pulumi";
 import { type HostArgs, Step } from "../../step/step";
+import { readText } from "../../step/text";
 import { home, locks, type Release } from "../release";
 
 /** Versions of Python 3 that the locks serve. */
@@ -16,7 +15,7 @@ export interface RuntimeArgs extends HostArgs {
 export class Runtime extends Step {
   constructor(name: string, args: RuntimeArgs, opts?: pulumi.ComponentResourceOptions) {
     const { version, lock, directory } = args.release;
-    const uvLock = readFileSync(join(locks, "uv.txt"), "utf8");
+    const uvLock = readText(locks, "uv.txt");
     super(
       "mlflow:runtime:Runtime",
       name,

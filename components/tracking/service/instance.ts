@@ -1,9 +1,8 @@
-import { readFileSync } from "node:fs";
-import { join } from "node:path";
 import * as pulumi from "@pulumi/pulumi";
 import { type DatabaseAccess, storeUri } from "../../data/access";
 import type { InstanceValues } from "../../step/instance";
 import { managed } from "../../step/script";
+import { readText } from "../../step/text";
 import type { Release } from "../release";
 import { renderEnvironment, renderUnit, sizes } from "./render";
 
@@ -43,7 +42,7 @@ export function renderInstance(args: InstanceArgs): InstanceValues {
     jobs,
     sizes: sizes.map((size) => `${size.memory} ${size.workers} ${size.jobs}`),
     unit: pulumi.output(artifacts).apply((directory) => renderUnit(account, directory)),
-    launcher: `${managed}\n${readFileSync(join(__dirname, "serve.py"), "utf8").trimEnd()}`,
+    launcher: `${managed}\n${readText(__dirname, "serve.py").trimEnd()}`,
     environment: pulumi
       .output({
         release: release.directory,

@@ -1,7 +1,6 @@
-import { readFileSync } from "node:fs";
-import { join } from "node:path";
 import type * as pulumi from "@pulumi/pulumi";
 import { type HostArgs, Step } from "../../step/step";
+import { readText } from "../../step/text";
 import { type InstanceArgs, renderInstance } from "./instance";
 import { renderLogRotation, renderRestartRule } from "./render";
 
@@ -55,7 +54,7 @@ export class Service extends Step {
           database: database.name,
           databasePort: database.port,
           upstreamFile: args.upstreamFile,
-          queuedJobs: readFileSync(join(__dirname, "queued_jobs.py"), "utf8"),
+          queuedJobs: readText(__dirname, "queued_jobs.py"),
           logRotation: renderLogRotation(account),
           restartRule: renderRestartRule(),
         },
