@@ -769,6 +769,28 @@ describe("the lockout", { timeout: 60_000 }, () => {
     expect(await ask(address(20), right())).toBe("200");
   });
 
+  it("leaves any number of other credentials alone, which bring no password to guess", async () => {
+    const from = address(26);
+    for (const credentials of [
+      "Bearer {ada}",
+      "Bearer sk-key",
+      'Digest username="ada"',
+      "Negotiate YII=",
+      "Basic",
+    ]) {
+      const headers = { Authorization: fill(credentials, from) };
+      expect(await asked(10, from, { headers })).toEqual(Array(10).fill("401"));
+    }
+    expect(await ask(from, right())).toBe("200");
+  });
+
+  it("counts Basic however it is written", async () => {
+    const from = address(27);
+    const headers = { Authorization: `bASIC ${btoa("ada:wrong")}` };
+    expect(await asked(10, from, { headers })).toEqual(Array(10).fill("401"));
+    expect(await ask(from, right())).toMatch(lockedOut(from));
+  });
+
   it("locks an address out after the tenth, with the right password too, on every connection", async () => {
     const from = address(21);
     const agent = new Agent({ keepAlive: true, maxSockets: 1 });

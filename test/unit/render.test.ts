@@ -325,7 +325,9 @@ describe("the nginx site", () => {
               end
           }
           header_filter_by_lua_block {
-              local failed = ngx.status == 401 and ngx.var.http_authorization and not ngx.var.upstream_status
+              -- Only Basic brings a password. A key for another kind of server, as clients of OpenAI's API send, is no guess of one.
+              local basic = (ngx.var.http_authorization or ""):sub(1, 6):lower() == "basic "
+              local failed = ngx.status == 401 and basic and not ngx.var.upstream_status
               if not failed or ngx.var.remote_addr == "127.0.0.1" or ngx.var.remote_addr == "::1" then return end
               local logins, caller = ngx.shared.mlflow_vps_logins, ngx.var.mlflow_vps_caller
               -- A ring of the failures before this one: where its oldest is still there, this is one too many.
