@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { Deployment, Guest, searchExperiments, until } from "./harness";
+import { client, Deployment, Guest, searchExperiments, send, until } from "./harness";
 import { runServer, withLauncher } from "./launcher";
 
 /** The service's processes: MLflow's web server is its own process, and the workers that it forks share only memory. */
@@ -36,6 +36,28 @@ const release = () => guest.run("echo /opt/mlflow/releases/*");
 describe("one worker", () => {
   it("is one process", async () => {
     expect(await processes()).toHaveLength(1);
+  });
+});
+
+describe("a long URL", () => {
+  it("of a search by the client, over 300 ids, is answered", async () => {
+    const ids = Array.from({ length: 300 }, (_, index) => `'${String(index).padStart(32, "0")}'`).join(",");
+    const search = `import mlflow; print(list(mlflow.MlflowClient().search_model_versions("run_id IN (${ids})")))`;
+    expect(await client(deployment, ["-c", search])).toBe("[]\n");
+  });
+
+  it("is answered as MLflow's own web server does, up to 64 KB", async () => {
+    const { trackingUri, users } = deployment.outputs;
+    const ask = async (length: number) =>
+      (
+        await send(`${trackingUri}/version?${"x".repeat(length)}`, {
+          user: "mlflow",
+          password: users.mlflow,
+        })
+      ).status;
+    expect(await Promise.all([8_000, 16_000, 32_000, 64_000, 66_000].map(ask))).toEqual([
+      200, 200, 200, 200, 414,
+    ]);
   });
 });
 
