@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
 import { existsSync, readFileSync } from "node:fs";
 import { Client, type ServerHostKeyAlgorithm } from "ssh2";
-import { type Connection, explainLoginError } from "../../components/step/ssh";
+import { type Connection, explainLoginError, noteOffers, type Offers } from "../../components/step/ssh";
 import type { Dialog } from "../dialog";
 import { project } from "../paths";
 import { expandPath } from "./settings";
@@ -102,11 +102,13 @@ export async function findHostKey(address: Address, pinned?: string, expected?: 
 function readHostKey(address: Address, types: readonly string[]): Promise<string> {
   return new Promise((resolve, reject) => {
     const client = new Client();
+    const offers: Offers = { local: "", remote: "" };
     client.on("error", ({ message }) => {
       client.destroy();
       const ownProblem = /no matching host key/i.test(message)
-        ? `${address.host} has neither an ed25519 nor an ecdsa host key. Make one there, as root: ssh-keygen -A && systemctl restart ssh`
-        : explainLoginError({ ...address, privateKey: "", hostKey: "" }, message);
+        ? `${address.host} shows neither an ed25519 nor an ecdsa host key (it has: ${offers.remote}). As root there, make one: ` +
+          "ssh-keygen -A && systemctl restart ssh; where it is there already, add its type to HostKeyAlgorithms in /etc/ssh/sshd_config"
+        : explainLoginError({ ...address, privateKey: "", hostKey: "" }, message, { offers });
       reject(new Error(ownProblem));
     });
     client.connect({
@@ -114,6 +116,7 @@ function readHostKey(address: Address, types: readonly string[]): Promise<string
       port: address.port,
       username: address.user,
       readyTimeout: answerSeconds * 1000,
+      debug: noteOffers(offers),
       algorithms: { serverHostKey: types as ServerHostKeyAlgorithm[] },
       hostVerifier: (key: Buffer) => {
         const type = key.toString("latin1", 4, 4 + key.readUInt32BE(0));

@@ -3,7 +3,7 @@ import { observe, type ProbeInputs } from "./observe";
 import { plainError } from "./ssh";
 
 /** Raise when the provider code below changes, so that stacks take the new code. */
-const providerVersion = 3;
+const providerVersion = 4;
 
 interface ProbeState extends ProbeInputs {
   readonly providerVersion: number;

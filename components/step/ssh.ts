@@ -33,8 +33,50 @@ export function plainError(message: string): Error {
   return error;
 }
 
+/** The algorithms of one kind that the two sides of a connection have. */
+export interface Offers {
+  local: string;
+  remote: string;
+}
+
+/** What the host has shown of itself before the login failed. */
+export interface Shown {
+  /** Its key, where that is not the pinned one. */
+  readonly presentedKey?: string;
+  /** What was compared last. */
+  readonly offers?: Offers;
+}
+
+/** Kinds of algorithms, by the words of ssh2; sshd's setting, and one that Pulumi's commands have as well. */
+const negotiated = [
+  {
+    words: /no matching key exchange/i,
+    kind: "key exchange",
+    setting: "KexAlgorithms",
+    one: "curve25519-sha256",
+  },
+  { words: /no matching \S+ cipher/i, kind: "cipher", setting: "Ciphers", one: "aes256-gcm@openssh.com" },
+  { words: /no matching \S+ MAC/i, kind: "MAC", setting: "MACs", one: "hmac-sha2-256-etm@openssh.com" },
+] as const;
+
+/** ssh2 tells what the two sides have in its debug output only. */
+export function noteOffers(offers: Offers): (line: string) => void {
+  return (line) => {
+    const [, side, list] = /^Handshake: \((local|remote)\) [^:]+: (.*)$/.exec(line) ?? [];
+    if (side !== undefined && list !== undefined) {
+      // What is no algorithm but says that an extension is known.
+      const names = list.split(",").filter((name) => !/^(ext-info|kex-strict)-/.test(name));
+      offers[side as keyof Offers] = names.join(", ") || "nothing";
+    }
+  };
+}
+
 /** Says in plain words why a login failed, and what to do. */
-export function explainLoginError(connection: Connection, cause: string, presentedKey?: string): string {
+export function explainLoginError(
+  connection: Connection,
+  cause: string,
+  { presentedKey, offers = { local: "", remote: "" } }: Shown = {},
+): string {
   const target = `${connection.user}@${connection.host} (port ${connection.port})`;
   if (presentedKey !== undefined) {
     return (
@@ -65,10 +107,21 @@ export function explainLoginError(connection: Connection, cause: string, present
     );
   }
   if (/no matching host key/i.test(cause)) {
+    const offered = offers.remote === "" ? "" : ` (it has: ${offers.remote})`;
     return (
-      `${target}: the host has no key of the pinned type (host.hostKey). If the server was set up anew, accept ` +
+      `${target}: the host has no key of the pinned type (host.hostKey)${offered}. If the server was set up anew, accept ` +
       `the new key with './mlflow-vps configure ${connection.user}@${connection.host}'.`
     );
+  }
+  for (const { words, kind, setting, one } of negotiated) {
+    if (words.test(cause)) {
+      return (
+        `${target}: the host and this program have no ${kind} in common, which 'ssh' by hand may have. ` +
+        `The host allows: ${offers.remote}. This program has: ${offers.local}. On the host, add ${one} to ${setting} in ` +
+        "/etc/ssh/sshd_config or the file in sshd_config.d that sets it " +
+        `('sshd -T | grep -i ${setting}' shows what is in force), then: systemctl reload ssh.`
+      );
+    }
   }
   return `${target}: SSH failed: ${cause}. Try 'ssh -p ${connection.port} ${connection.user}@${connection.host}' by hand.`;
 }
@@ -185,9 +238,10 @@ function logInOnce(connection: Connection): Promise<Client> {
     const client = new Client();
     const [keyType = "", pinnedKey = ""] = connection.hostKey.trim().split(/\s+/);
     let presentedKey: string | undefined;
+    const offers: Offers = { local: "", remote: "" };
     const fail = (cause: string) => {
       client.end();
-      reject(plainError(explainLoginError(connection, cause, presentedKey)));
+      reject(plainError(explainLoginError(connection, cause, { presentedKey, offers })));
     };
     client.on("error", (error) => fail(error.message));
     client.on("connect", () => client.setNoDelay(true));
@@ -200,6 +254,7 @@ function logInOnce(connection: Connection): Promise<Client> {
       privateKey: connection.privateKey,
       passphrase: connection.privateKeyPassword,
       readyTimeout: loginSeconds * 1000,
+      debug: noteOffers(offers),
       algorithms: { serverHostKey: [keyType as "ssh-ed25519"] },
       hostVerifier: (key: Buffer) => {
         const presented = key.toString("base64");

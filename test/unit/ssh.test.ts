@@ -1,6 +1,7 @@
 import { once } from "node:events";
+import { createRequire } from "node:module";
 import { type AddressInfo, connect, createServer } from "node:net";
-import type { ServerChannel } from "ssh2";
+import type { Algorithms, ServerChannel } from "ssh2";
 import { afterEach, describe, expect, test } from "vitest";
 import { execute, executeShared, explainLoginError } from "../../components/step/ssh";
 import {
@@ -280,9 +281,53 @@ describe("the host's key", () => {
   test("of another type than the pinned one is refused too, and the message says what to do", async () => {
     const server = await start({ key: ecdsaHostKey.private });
     const message = await refusal(execute(server.connection, "bash -s apply", "a secret", 10));
-    expect(message).toContain("the host has no key of the pinned type (host.hostKey)");
+    expect(message).toContain(
+      "the host has no key of the pinned type (host.hostKey) (it has: ecdsa-sha2-nistp256)",
+    );
     expect(message).toContain("./mlflow-vps configure deploy@127.0.0.1");
     expect(server.logins).toEqual([]);
+  });
+});
+
+describe("a host that has other algorithms", () => {
+  test.each([
+    ["key exchange", { kex: ["diffie-hellman-group14-sha1"] }, "KexAlgorithms", "curve25519-sha256"],
+    ["cipher", { cipher: ["aes256-cbc"] }, "Ciphers", "aes256-gcm@openssh.com"],
+    ["MAC", { cipher: ["aes128-ctr"], hmac: ["hmac-md5"] }, "MACs", "hmac-sha2-256-etm@openssh.com"],
+  ] as [string, Algorithms, string, string][])(
+    "is refused with what it has, what we have, and what to add: %s",
+    async (kind, algorithms, setting, one) => {
+      const server = await start({ algorithms });
+      const message = await refusal(execute(server.connection, "true", "", 10));
+      const [only] = Object.values(algorithms).at(-1) as string[];
+      expect(message).toContain(`the host and this program have no ${kind} in common`);
+      expect(message).toContain(`The host allows: ${only}. This program has: `);
+      expect(/This program has: (.*?)\. On the host/.exec(message)?.[1]?.split(", ")).toContain(one);
+      expect(message).toContain(`On the host, add ${one} to ${setting} in /etc/ssh/sshd_config`);
+    },
+  );
+
+  test("may have any one that is safe and that ssh2 knows", async () => {
+    const { DEFAULT_KEX, DEFAULT_CIPHER, DEFAULT_MAC } = createRequire(__filename)(
+      "ssh2/lib/protocol/constants.js",
+    );
+    expect(DEFAULT_KEX).toEqual(
+      expect.arrayContaining(["curve25519-sha256", "diffie-hellman-group18-sha512"]),
+    );
+    expect(DEFAULT_CIPHER).toEqual(
+      expect.arrayContaining(["chacha20-poly1305@openssh.com", "aes256-gcm@openssh.com"]),
+    );
+    for (const algorithms of [
+      ...DEFAULT_KEX.map((kex: string) => ({ kex: [kex] })),
+      ...DEFAULT_CIPHER.map((cipher: string) => ({ cipher: [cipher] })),
+      ...DEFAULT_MAC.map((hmac: string) => ({ cipher: ["aes256-ctr"], hmac: [hmac] })),
+    ]) {
+      // ssh2's own server lacks the primes for this one.
+      if (!algorithms.kex?.[0]?.includes("group-exchange")) {
+        const server = await start({ algorithms });
+        expect(await execute(server.connection, "true", "", 10)).toMatchObject({ code: 0 });
+      }
+    }
   });
 });
 
@@ -409,7 +454,9 @@ describe("the reason why a login failed", () => {
   test("another host key goes before every other cause", () => {
     const presented = pinned(otherHostKey.public);
     for (const cause of ["Host denied (verification failed)", "connect ETIMEDOUT 192.0.2.10:22"]) {
-      const message = explainLoginError({ ...connection, hostKey: pinned(hostKey.public) }, cause, presented);
+      const message = explainLoginError({ ...connection, hostKey: pinned(hostKey.public) }, cause, {
+        presentedKey: presented,
+      });
       expect(message).toContain(`${target}host key does not match the pinned key (host.hostKey)`);
       expect(message).toContain(`It presents: ${pinned(otherHostKey.public)}.`);
       expect(message).toContain("'./mlflow-vps configure deploy@vps.example.org'");

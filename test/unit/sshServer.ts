@@ -1,7 +1,7 @@
 /** A real SSH server in this process, on 127.0.0.1. */
 import { once } from "node:events";
 import type { AddressInfo, Socket } from "node:net";
-import { type AuthContext, Server, type ServerChannel, utils } from "ssh2";
+import { type Algorithms, type AuthContext, Server, type ServerChannel, utils } from "ssh2";
 import type { Connection } from "../../components/step/ssh";
 import { hostKey, loginKey, pinned } from "./keys";
 
@@ -23,6 +23,8 @@ export interface SshServerOptions {
   readonly key?: string;
   /** Public key that may log in. @default that of the connection */
   readonly authorized?: string;
+  /** What it has, in place of all that ssh2 takes for safe. */
+  readonly algorithms?: Algorithms;
   /** What a login does in place of asking the keys. */
   readonly login?: (context: AuthContext, socket: Socket) => void;
   /** Commands that may run at the same time over one connection (MaxSessions of sshd). @default any number */
@@ -52,7 +54,7 @@ export async function startSshServer(options: SshServerOptions = {}): Promise<Ss
     throw allowed;
   }
 
-  const server = new Server({ hostKeys: [key] }, (client) => {
+  const server = new Server({ hostKeys: [key], algorithms: options.algorithms }, (client) => {
     const socket = [...sockets].at(-1) as Socket;
     client.on("error", () => undefined); // a client that turns away is what some tests are about
     client.on("authentication", (context) => {
