@@ -2,7 +2,7 @@ import { existsSync, readFileSync } from "node:fs";
 import { homedir } from "node:os";
 import { sep } from "node:path";
 import { utils } from "ssh2";
-import { type Connection, execute } from "../../components/step/ssh";
+import { type Connection, execute, lastWords } from "../../components/step/ssh";
 import type { Dialog } from "../dialog";
 import { here, project } from "../paths";
 import {
@@ -116,13 +116,20 @@ async function findPassphrase(file: string, key: string, dialog: Dialog): Promis
 export async function checkLogin(connection: Connection): Promise<void> {
   const { user } = connection;
   const isRoot = user === "root";
-  const done = await execute(connection, isRoot ? "true" : "sudo -n true", "", checkSeconds);
-  if (done.code === 0) {
+  // Its output tells it from a forced command, which may well succeed.
+  const said = "mlflow-vps may run commands";
+  const done = await execute(connection, `${isRoot ? "" : "sudo -n "}echo '${said}'`, "", checkSeconds);
+  if (done.code === 0 && done.stdout.includes(said)) {
     return;
   }
-  const reason = (done.stderr.trim() || done.stdout.trim() || `exit code ${done.code}`).replace(/\s+/g, " ");
-  if (isRoot) {
-    throw new Error(`root may log in, but not run commands: ${reason}`);
+  const reason = (lastWords(`${done.stdout}\n${done.stderr}`) || `exit code ${done.code}`).replace(
+    /\s+/g,
+    " ",
+  );
+  if (isRoot || !/sudo/.test(reason)) {
+    throw new Error(
+      `${user} may log in, but not run commands: ${reason} (a forced command of the key or of sshd, or a login shell that takes no commands)`,
+    );
   }
   const sudoMissing = done.code === 127 ? "apt-get install -y sudo && " : "";
   throw new Error(

@@ -1,5 +1,5 @@
 // Apart from the probe: to observe a host, Pulumi's SDK is not needed, and takes longer to load than the check to run.
-import { type Connection, executeShared, plainError } from "./ssh";
+import { type Connection, executeShared, lastWords, plainError } from "./ssh";
 
 /** Longest time that the check of one step may take. */
 const checkSeconds = 120;
@@ -29,15 +29,26 @@ export async function observe(probe: Omit<ProbeInputs, "demand">): Promise<strin
     preamble + probe.script,
     checkSeconds,
   );
-  if (finished.code !== 0) {
-    const cause = finished.stderr.trim().split("\n").slice(-5).join("\n");
-    const hint = /sudo: .*(password|not allowed|sudoers)/.test(cause)
-      ? ` (${probe.connection.user} needs sudo without a password)`
-      : "";
+  const lines = finished.stdout.split("\n");
+  const begun = lines.indexOf(begin) + 1;
+  if (finished.code !== 0 || begun === 0) {
+    // Of a check that began, its lines are no cause.
+    const cause = lastWords(begun === 0 ? `${finished.stdout}\n${finished.stderr}` : finished.stderr);
     throw plainError(
-      `${probe.connection.host}: '${probe.command.split(" #")[0]}' exited ${finished.code}${hint}: ${cause}`,
+      `${probe.connection.host}: '${probe.command.split(" #")[0]}' exited ${finished.code}` +
+        `${explainExit(probe.connection.user, finished.code, begun > 0, cause)}: ${cause || "the host said nothing"}`,
     );
   }
-  const lines = finished.stdout.split("\n");
-  return lines.slice(lines.indexOf(begin) + 1).filter((line) => line !== "");
+  return lines.slice(begun).filter((line) => line !== "");
+}
+
+/** What is known of the reason, in brackets: nothing where the cause says it all. */
+function explainExit(user: string, code: number, begun: boolean, cause: string): string {
+  if (/sudo: .*(password|not allowed|sudoers)/.test(cause)) {
+    return ` (${user} needs sudo without a password)`;
+  }
+  // bash exits 127 where a program is missing.
+  return begun || code === 127
+    ? ""
+    : ` (the host ran something else for ${user}: a forced command of the key or of sshd, or a login shell that takes no commands)`;
 }

@@ -26,6 +26,16 @@ const turnedAway = "connection closed before authentication";
 /** How a host is quoted that lets no further command run over a connection that it has taken. */
 const noSession = "the host opened no session";
 
+/** The end of what a host said, as a message quotes it: without what would move the cursor of a terminal. */
+export function lastWords(text: string): string {
+  const lines = text
+    .replaceAll("\r\n", "\n")
+    .replace(/[^\P{Cc}\n\t]/gu, "?")
+    .trim()
+    .split("\n");
+  return lines.slice(-5).join("\n").slice(-1000);
+}
+
 /** An error whose message says it all: the engine prints the stack of every other one. */
 export function plainError(message: string): Error {
   const error = new Error(message);
@@ -45,6 +55,8 @@ export interface Shown {
   readonly presentedKey?: string;
   /** What was compared last. */
   readonly offers?: Offers;
+  /** What it says to everybody who logs in. */
+  readonly banner?: string;
 }
 
 /** Kinds of algorithms, by the words of ssh2; sshd's setting, and one that Pulumi's commands have as well. */
@@ -75,7 +87,7 @@ export function noteOffers(offers: Offers): (line: string) => void {
 export function explainLoginError(
   connection: Connection,
   cause: string,
-  { presentedKey, offers = { local: "", remote: "" } }: Shown = {},
+  { presentedKey, offers = { local: "", remote: "" }, banner = "" }: Shown = {},
 ): string {
   const target = `${connection.user}@${connection.host} (port ${connection.port})`;
   if (presentedKey !== undefined) {
@@ -88,7 +100,8 @@ export function explainLoginError(
   if (/authentication methods failed/i.test(cause)) {
     return (
       `${target}: the login was refused. Put the public half of the key (host.privateKeyFile) into ` +
-      `~${connection.user}/.ssh/authorized_keys on the host, or set host.user to the right name.`
+      `~${connection.user}/.ssh/authorized_keys on the host, or set host.user to the right name.` +
+      (banner === "" ? "" : ` The host says: ${lastWords(banner)}`)
     );
   }
   if (/ENOTFOUND|EAI_AGAIN/.test(cause)) {
@@ -239,10 +252,14 @@ function logInOnce(connection: Connection): Promise<Client> {
     const [keyType = "", pinnedKey = ""] = connection.hostKey.trim().split(/\s+/);
     let presentedKey: string | undefined;
     const offers: Offers = { local: "", remote: "" };
+    let banner = "";
     const fail = (cause: string) => {
       client.end();
-      reject(plainError(explainLoginError(connection, cause, { presentedKey, offers })));
+      reject(plainError(explainLoginError(connection, cause, { presentedKey, offers, banner })));
     };
+    client.on("banner", (text) => {
+      banner += text;
+    });
     client.on("error", (error) => fail(error.message));
     client.on("connect", () => client.setNoDelay(true));
     client.on("close", () => fail("the host closed the connection"));

@@ -151,13 +151,15 @@ config:
   });
 });
 
-/** A host on loopback that takes one key and gives every command the same exit code. */
+/** A host on loopback that takes one key, and runs nothing but echo, or what stands in its place. */
 class FakeHost {
   private server: Server | undefined;
   port = 0;
   fingerprint = "";
   readonly commands: string[] = [];
   exitCode = 0;
+  /** What it says whatever it is asked to run. */
+  forced: string | undefined;
 
   async present(hostKey: { private: string; public: string }): Promise<void> {
     await this.stop();
@@ -171,6 +173,7 @@ class FakeHost {
         accept().on("exec", (acceptCommand, _reject, { command }) => {
           this.commands.push(command);
           const stream = acceptCommand();
+          stream.write(this.forced ?? `${/echo '(.*)'$/.exec(command)?.[1]}\n`);
           stream.exit(this.exitCode);
           stream.end();
         }),
@@ -227,6 +230,7 @@ describe("configure", () => {
     mkdirSync(join(home, ".ssh"));
     writeFileSync(join(home, ".ssh/id_ecdsa"), utils.generateKeyPairSync("ecdsa", { bits: 256 }).private);
     host.exitCode = 0;
+    host.forced = undefined;
     host.commands.length = 0;
     await host.present(oldKey);
   });
@@ -256,7 +260,7 @@ describe("configure", () => {
 `);
     expect(output).toContain("pulumi stack init prod");
     expect(output).toContain("pulumi up --stack prod");
-    expect(host.commands).toEqual(["sudo -n true"]);
+    expect(host.commands).toEqual(["sudo -n echo 'mlflow-vps may run commands'"]);
     expect(readdirSync(directory)).toEqual(["Pulumi.prod.yaml"]);
   });
 
@@ -292,7 +296,7 @@ describe("configure", () => {
     expect(written()).toMatch(/host:\n {4}address: 127\.0\.0\.1\n {4}user: root\n/);
     expect(written()).toMatch(/users:\n {4}- ada\n {4}- grace\n/);
     expect(written()).not.toMatch(/domain/);
-    expect(host.commands).toEqual(["true"]);
+    expect(host.commands).toEqual(["echo 'mlflow-vps may run commands'"]);
   });
 
   it.each(["no", ecdsaFingerprint])(
@@ -367,11 +371,29 @@ describe("configure", () => {
 
   it("says how to let the user become root", async () => {
     host.exitCode = 1;
+    host.forced = "sudo: a password is required\n";
     await expect(configure([...flags(), "--yes"])).rejects.toThrow(
       "as root on the host: echo 'deploy ALL=(ALL) NOPASSWD:ALL' >/etc/sudoers.d/deploy",
     );
     expect(readdirSync(directory)).toEqual([]);
   });
+
+  it.each([0, 142])(
+    "shows what a forced command says, and writes nothing, whatever its exit code: %i",
+    async (exitCode) => {
+      host.exitCode = exitCode;
+      host.forced = "Please login as the user deploy\n";
+      const { port } = host;
+      for (const user of ["root", "deploy"]) {
+        await expect(
+          configure([`${user}@127.0.0.1`, "--port", String(port), "--directory", directory, "--yes"]),
+        ).rejects.toThrow(
+          `${user} may log in, but not run commands: Please login as the user deploy (a forced command`,
+        );
+      }
+      expect(readdirSync(directory)).toEqual([]);
+    },
+  );
 
   it("uses the passphrase of the private key, but leaves storing it to the Pulumi CLI", async () => {
     writeFileSync(join(home, ".ssh/id_ed25519"), encryptedLoginKey.private);

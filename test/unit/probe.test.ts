@@ -11,6 +11,8 @@ import { hostKey, loginKey, pinned } from "./keys";
 const host = vi.hoisted(() => ({
   /** What its check does; an error stands for a host that cannot be reached. */
   check: {} as Partial<Finished> | Error,
+  /** What stands before what the check prints. */
+  before: "-- check --\n",
   calls: [] as { connection: unknown; command: string; stdin: string; seconds: number }[],
 }));
 vi.mock("../../components/step/ssh", async (original) => ({
@@ -25,11 +27,13 @@ vi.mock("../../components/step/ssh", async (original) => ({
     if (host.check instanceof Error) {
       throw host.check;
     }
-    return { code: 0, stdout: "", stderr: "", ...host.check };
+    const { code = 0, stdout = "", stderr = "" } = host.check;
+    return { code, stdout: host.before + stdout, stderr };
   },
 }));
 beforeEach(() => {
   host.check = {};
+  host.before = "-- check --\n";
   host.calls.length = 0;
 });
 
@@ -74,7 +78,8 @@ describe("looking at a host", () => {
   });
 
   test("takes nothing that a login script prints for a line of the check", async () => {
-    host.check = { stdout: "Welcome!\n-- check --\n/etc/a is missing\n" };
+    host.before = "Welcome!\n-- check --\n";
+    host.check = { stdout: "/etc/a is missing\n" };
     expect(await observe(inputs)).toEqual(["/etc/a is missing"]);
   });
 
@@ -88,6 +93,29 @@ describe("looking at a host", () => {
     host.check = { code: 2, stdout: "/etc/a is missing\n", stderr: "1\n2\n3\n4\n5\n6\nlast\n" };
     await expect(observe(inputs)).rejects.toThrow(
       /^192\.0\.2\.10: 'sudo -n bash -s check' exited 2: 3\n4\n5\n6\nlast$/,
+    );
+  });
+
+  test.each([0, 142])(
+    "that the host runs something else for, with exit code %i, is an error that shows what the host says",
+    async (code) => {
+      host.before = "";
+      host.check = { code, stdout: "Please login as the user deploy\u001b[2J\r\n", stderr: "bye\n" };
+      const why =
+        "(the host ran something else for deploy: a forced command of the key or of sshd, or a login shell that takes no commands)";
+      const message = `192.0.2.10: 'sudo -n bash -s check' exited ${code} ${why}: Please login as the user deploy?[2J\n\nbye`;
+      await expect(observe(inputs)).rejects.toThrow(message);
+      await expect(assertNoProblems(inputs)).rejects.toThrow(message);
+      host.check = { code };
+      await expect(observe(inputs)).rejects.toThrow(`${why}: the host said nothing`);
+    },
+  );
+
+  test("that finds no bash shows what the host says", async () => {
+    host.before = "";
+    host.check = { code: 127, stderr: "sh: 1: bash: not found\n" };
+    await expect(observe(inputs)).rejects.toThrow(
+      "'sudo -n bash -s check' exited 127: sh: 1: bash: not found",
     );
   });
 

@@ -382,6 +382,16 @@ describe("the login", () => {
     expect(server.commands).toEqual([]);
   });
 
+  test("that is refused shows the host's banner", async () => {
+    const server = await start({
+      authorized: otherLoginKey.public,
+      banner: "Log in as the user debian.\r\n\u001b[31mRoot is closed.\r\n",
+    });
+    expect(await refusal(execute(server.connection, "true", "", 10))).toMatch(
+      /or set host\.user to the right name\. The host says: Log in as the user debian\.\n\?\[31mRoot is closed\.$/,
+    );
+  });
+
   test("with a key that has a passphrase uses it", async () => {
     const server = await start({ authorized: encryptedLoginKey.public });
     const connection = {

@@ -23,6 +23,8 @@ export interface SshServerOptions {
   readonly key?: string;
   /** Public key that may log in. @default that of the connection */
   readonly authorized?: string;
+  /** What it says to everybody who logs in. */
+  readonly banner?: string;
   /** What it has, in place of all that ssh2 takes for safe. */
   readonly algorithms?: Algorithms;
   /** What a login does in place of asking the keys. */
@@ -54,48 +56,51 @@ export async function startSshServer(options: SshServerOptions = {}): Promise<Ss
     throw allowed;
   }
 
-  const server = new Server({ hostKeys: [key], algorithms: options.algorithms }, (client) => {
-    const socket = [...sockets].at(-1) as Socket;
-    client.on("error", () => undefined); // a client that turns away is what some tests are about
-    client.on("authentication", (context) => {
-      logins.push(context.method);
-      if (options.login) {
-        options.login(context, socket);
-      } else if (
-        context.method === "publickey" &&
-        context.key.data.equals(allowed.getPublicSSH()) &&
-        (context.signature === undefined ||
-          (context.blob !== undefined &&
-            allowed.verify(context.blob, context.signature, context.hashAlgo) === true))
-      ) {
-        context.accept();
-      } else {
-        context.reject(["publickey"]);
-      }
-    });
-    let running = 0;
-    client.on("session", (accept, reject) => {
-      if (running >= sessions) {
-        reject();
-        return;
-      }
-      running += 1;
-      const session = accept();
-      session.on("close", () => {
-        running -= 1;
+  const server = new Server(
+    { hostKeys: [key], algorithms: options.algorithms, banner: options.banner },
+    (client) => {
+      const socket = [...sockets].at(-1) as Socket;
+      client.on("error", () => undefined); // a client that turns away is what some tests are about
+      client.on("authentication", (context) => {
+        logins.push(context.method);
+        if (options.login) {
+          options.login(context, socket);
+        } else if (
+          context.method === "publickey" &&
+          context.key.data.equals(allowed.getPublicSSH()) &&
+          (context.signature === undefined ||
+            (context.blob !== undefined &&
+              allowed.verify(context.blob, context.signature, context.hashAlgo) === true))
+        ) {
+          context.accept();
+        } else {
+          context.reject(["publickey"]);
+        }
       });
-      session.on("exec", (acceptCommand, _reject, { command }) => {
-        const channel = acceptCommand();
-        const seen = { command, stdin: "" };
-        commands.push(seen);
-        channel.setEncoding("utf8");
-        channel.on("data", (text: string) => {
-          seen.stdin += text;
+      let running = 0;
+      client.on("session", (accept, reject) => {
+        if (running >= sessions) {
+          reject();
+          return;
+        }
+        running += 1;
+        const session = accept();
+        session.on("close", () => {
+          running -= 1;
         });
-        channel.on("end", () => run(channel, command, seen.stdin, socket));
+        session.on("exec", (acceptCommand, _reject, { command }) => {
+          const channel = acceptCommand();
+          const seen = { command, stdin: "" };
+          commands.push(seen);
+          channel.setEncoding("utf8");
+          channel.on("data", (text: string) => {
+            seen.stdin += text;
+          });
+          channel.on("end", () => run(channel, command, seen.stdin, socket));
+        });
       });
-    });
-  });
+    },
+  );
   // ssh2 gives the connection no access to its socket, which some tests cut.
   (server as unknown as { _srv: NodeJS.EventEmitter })._srv.prependListener(
     "connection",
