@@ -99,7 +99,9 @@ function bringToSchema(
         origins: [`http://${rehearsal.address}`],
         workers: "auto",
         jobs: false,
-        encryptionPassphrase: "unused", // no secret of the copy is read
+        // No secret of the copy is read. The key must be one, or MLflow does not start.
+        encryptionPassphrase: "unused",
+        webhookKey: `${"unused".padEnd(43, "0")}=`,
       }),
       deleteData: settings["data.deleteOnDestroy"],
     },

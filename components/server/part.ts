@@ -24,3 +24,10 @@ export function password({ name, parent }: PartArgs, role: string, rotation: num
   return new random.RandomPassword(`${name}-${role}`, { length: 32, special: false, keepers }, { parent })
     .result;
 }
+
+/** 32 random bytes in URL-safe base64: a key of Fernet, the way that MLflow encrypts what webhooks sign with. */
+export function fernetKey({ name, parent }: PartArgs, role: string): pulumi.Output<string> {
+  const keepers = { rotation: "1" };
+  const { base64 } = new random.RandomBytes(`${name}-${role}`, { length: 32, keepers }, { parent });
+  return base64.apply((text) => text.replaceAll("+", "-").replaceAll("/", "_"));
+}

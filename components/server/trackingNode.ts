@@ -3,7 +3,7 @@ import type { Release } from "../tracking/release";
 import { Service } from "../tracking/service/service";
 import type { DatabaseNode } from "./databaseNode";
 import { type Endpoint, namesInRequests } from "./endpoint";
-import { password, type RoleArgs } from "./part";
+import { fernetKey, password, type RoleArgs } from "./part";
 
 export interface TrackingNodeArgs extends RoleArgs {
   readonly release: Release;
@@ -41,6 +41,7 @@ export function trackingNode(args: TrackingNodeArgs): TrackingNode {
       workers: settings["service.workers"],
       jobs: settings["service.jobs"],
       encryptionPassphrase: password(args, "encryption-passphrase", 1),
+      webhookKey: fernetKey(args, "webhook-key"),
       deleteData: settings["data.deleteOnDestroy"],
     },
     { parent, dependsOn: data.ready },

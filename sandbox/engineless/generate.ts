@@ -12,6 +12,12 @@ export function randomPassword(length: number): string {
   return bytes.map((byte) => alphabet[byte % 62]).join("");
 }
 
+/** What the random provider's bytes resource generates. */
+export function generateBytes(length: number): { readonly base64: string; readonly hex: string } {
+  const bytes = randomBytes(length);
+  return { base64: bytes.toString("base64"), hex: bytes.toString("hex") };
+}
+
 export type TlsInputs = Readonly<Record<string, unknown>>;
 
 /** What the tls provider's resources generate, made by openssl with the inputs that the program uses. */

@@ -3,7 +3,7 @@ import type * as pulumi from "@pulumi/pulumi";
 import type { ProbeInputs } from "../../components/step/observe";
 import { assertNoProblems } from "../../components/step/probe";
 import { type CommandInputs, run } from "./command";
-import { generateTls, randomPassword } from "./generate";
+import { generateBytes, generateTls, randomPassword } from "./generate";
 import { Applied, Generated } from "./state";
 import { unwrap } from "./unwrap";
 
@@ -49,6 +49,10 @@ export class Monitor implements pulumi.runtime.Mocks {
     const inputs = unwrap(wrapped) as any;
     if (type === "random:index/randomPassword:RandomPassword") {
       const generate = () => ({ result: randomPassword(inputs.length) });
+      return { id: name, state: { ...inputs, ...this.generated.get(name, inputs.keepers, generate) } };
+    }
+    if (type === "random:index/randomBytes:RandomBytes") {
+      const generate = () => generateBytes(inputs.length);
       return { id: name, state: { ...inputs, ...this.generated.get(name, inputs.keepers, generate) } };
     }
     if (type.startsWith("tls:index/")) {

@@ -24,7 +24,10 @@ function collectSecrets(): void {
   for (const [name, { result }] of Object.entries<{ result: Record<string, string> }>(
     JSON.parse(readFileSync(generated, "utf8")),
   )) {
-    for (const secret of result.result ? [result.result] : keyLines(result.privateKeyPem ?? "")) {
+    const { result: password, base64, privateKeyPem = "" } = result;
+    // A Fernet key is written in the base64 of URLs.
+    const urlSafe = base64?.replaceAll("+", "-").replaceAll("/", "_");
+    for (const secret of [password ?? urlSafe ?? keyLines(privateKeyPem)].flat()) {
       secrets.set(`${name} ${secret}`, secret);
     }
   }
@@ -114,6 +117,7 @@ describe("a secret", () => {
     expect(count("mlflow-database-password")).toBe(2);
     expect(count("mlflow-user-ada")).toBe(2);
     expect(count("mlflow-encryption-passphrase")).toBe(1);
+    expect(count("mlflow-webhook-key")).toBe(1);
     expect(count("mlflow-authority-key")).toBeGreaterThan(1);
     expect(count("mlflow-authority-server-key")).toBeGreaterThan(1);
   });
@@ -171,6 +175,7 @@ describe("a secret", () => {
     expect(held).toEqual({
       "mlflow-database-password": ["/etc/mlflow-vps/pgpass"],
       "mlflow-encryption-passphrase": [serviceFile],
+      "mlflow-webhook-key": [serviceFile],
       "mlflow-user-ada": [], // only its hash
       "mlflow-authority-key": [],
       "mlflow-authority-server-key": ["/etc/mlflow-vps/server.pem"],

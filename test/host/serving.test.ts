@@ -146,6 +146,47 @@ serve.ThisProcess(["--workers", "2", "--port", "5990", "--log-level", "critical"
   });
 });
 
+describe("webhooks with a secret", () => {
+  const webhooks = (lines: string) =>
+    client(deployment, ["-c", `from mlflow import MlflowClient\nclient = MlflowClient()\n${lines}`]);
+  const list = "print(*sorted(webhook.name for webhook in client.list_webhooks()))";
+
+  it("are read by each worker, and after a restart", async () => {
+    await webhooks(
+      `client.create_webhook("first", "https://1.1.1.1/hook", ["registered_model.created"], secret="s")`,
+    );
+    expect(await webhooks(`for _ in range(12): ${list}`)).toContain("first\n".repeat(11));
+    await guest.run(`systemctl restart ${await guest.service()}`);
+    await until(async () => (await search()) === 200, "an answer after the restart");
+    expect(await webhooks(list)).toContain("first");
+  });
+
+  it("of a key that is gone are named by an up, and its remedy brings the others back", async () => {
+    const psql = (statement: string) =>
+      guest.run(`runuser -u postgres -- psql -qAt mlflow -c "${statement}"`);
+    const other = await guest.run(
+      `${await release()}/bin/python -c 'from cryptography.fernet import Fernet; print(Fernet(Fernet.generate_key()).encrypt(b"s").decode())'`,
+    );
+    await psql(`update webhooks set secret = '${other}'`);
+    await webhooks(
+      `client.create_webhook("second", "https://1.1.1.1/hook", ["registered_model.created"], secret="s")`,
+    );
+    // Fails for ever, so it is not to be tried again and again.
+    await expect(
+      webhooks(`import os\nos.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] = "0"\n${list}`),
+    ).rejects.toThrow();
+    deployment.config = { "service.workers": 1 };
+    const printed = await deployment.up();
+    expect(printed).toMatch(
+      /service: WARNING: the secrets of these webhooks .* taken away: first\. On the host: /,
+    );
+    const [, remedy = ""] = /On the host: (.*)\. Then give/.exec(printed) ?? [];
+    await guest.run(remedy.replace("sudo -u postgres", "cd / && runuser -u postgres --"));
+    expect(await webhooks(list)).toContain("first second");
+    await psql("delete from webhooks");
+  });
+});
+
 describe.each([2, 1])("a service of %i workers", (workers) => {
   it("ends in good order, and is no failure", async () => {
     deployment.config = { "service.workers": workers };

@@ -213,6 +213,18 @@ sleep() { SECONDS=$((SECONDS + 20)); }
   });
 });
 
+describe("the keys of the server", () => {
+  test("are kept for the one that follows, when it had some", async () => {
+    const take = (settings: string) =>
+      withStep(
+        `settings_of() { printf '%s\\n' ${settings}; }; keep_keys() { keys_in "$1"; }; take_keys unit`,
+      );
+    expect(await take("MLFLOW_CRYPTO_KEK_PASSPHRASE= A=b")).toEqual({ code: 0, stdout: "", stderr: "" });
+    const { stdout } = await take("MLFLOW_CRYPTO_KEK_VERSION=2 MLFLOW_WEBHOOK_SECRET_ENCRYPTION_KEY=x-_=");
+    expect(stdout).toBe("MLFLOW_WEBHOOK_SECRET_ENCRYPTION_KEY=x-_=\nMLFLOW_CRYPTO_KEK_VERSION=2\n");
+  });
+});
+
 describe("the artifacts", () => {
   const take = (account: string) =>
     withStep(`old_artifacts=$PWD/old; chown() { :; }; take_artifacts`, "", { account });

@@ -73,6 +73,14 @@ export function generatedPassword(name: string, keepers: unknown): string {
     .slice(0, 32);
 }
 
+/** What RandomBytes generates under mocks, in base64, with all the characters that URLs do not take. */
+export function generatedBytes(name: string, keepers: unknown): string {
+  const hash = createHash("sha256")
+    .update(JSON.stringify([name, keepers]))
+    .digest();
+  return Buffer.from([0xfb, 0xff, 0xfe, ...hash.subarray(3)]).toString("base64");
+}
+
 /** What tls.PrivateKey generates under mocks. */
 export const generatedKey = (name: string) => `PRIVATE KEY of ${name}\n`;
 
@@ -197,6 +205,8 @@ function outputsOf({ type, name, inputs }: Registered): Record<string, unknown> 
   switch (type) {
     case passwordType:
       return { result: pulumi.secret(generatedPassword(name, inputs.keepers)) };
+    case "random:index/randomBytes:RandomBytes":
+      return { base64: pulumi.secret(generatedBytes(name, inputs.keepers)) };
     case probeType:
       return { drift: [], generation };
     case commandType:

@@ -4,6 +4,7 @@ import { loginKey, passphrase } from "./keys";
 import {
   commandType,
   fullConfig,
+  generatedBytes,
   generatedKey,
   generatedPassword,
   generation,
@@ -35,6 +36,10 @@ const text = (value: unknown) => String(value);
 const passwordNames = ["database-password", "encryption-passphrase", "user-ada", "user-grace"].map(
   (name) => `mlflow-${name}`,
 );
+/** As Fernet takes it. */
+const webhookKey = generatedBytes("mlflow-webhook-key", { rotation: "1" })
+  .replaceAll("+", "-")
+  .replaceAll("/", "_");
 
 let run: Run;
 beforeAll(async () => {
@@ -81,6 +86,7 @@ describe("the resources", () => {
         "mlflow > mlflow-updates: mlflow:updates:Updates",
         "mlflow > mlflow-user-ada: random:index/randomPassword:RandomPassword",
         "mlflow > mlflow-user-grace: random:index/randomPassword:RandomPassword",
+        "mlflow > mlflow-webhook-key: random:index/randomBytes:RandomBytes",
         "mlflow-adoption > mlflow-adoption-command: command:remote:Command",
         "mlflow-adoption > mlflow-adoption-probe: pulumi-nodejs:dynamic/mlflow:Probe",
         "mlflow-authority > mlflow-authority-certificate: tls:index/selfSignedCert:SelfSignedCert",
@@ -327,6 +333,7 @@ describe("secrets", () => {
       ...withPassphrase
         .ofType(passwordType)
         .map(({ name, inputs }) => generatedPassword(name, inputs.keepers)),
+      webhookKey,
       passphrase,
       loginKey.private.trim(),
       // Its lines too, should somebody wrap it in another way.
@@ -370,16 +377,22 @@ describe("secrets", () => {
     expect(stdin("service")).toContain(
       `MLFLOW_CRYPTO_KEK_PASSPHRASE=${secret("mlflow-encryption-passphrase")}`,
     );
+    expect(stdin("service")).toContain(`MLFLOW_WEBHOOK_SECRET_ENCRYPTION_KEY=${webhookKey}\n`);
+    expect(webhookKey).toMatch(/^[A-Za-z0-9_-]{43}=$/); // 32 bytes
     expect(stdin("proxy")).toContain(`['ada']='${secret("mlflow-user-ada")}'`);
     expect(stdin("proxy")).toContain(`['grace']='${secret("mlflow-user-grace")}'`);
   });
 
   test("go to no step that does not need them", () => {
-    const holders = passwordNames.map((name) => [
+    const secrets: [string, string][] = [
+      ...passwordNames.map((name): [string, string] => [name, generatedPassword(name, { rotation: "1" })]),
+      ["mlflow-webhook-key", webhookKey],
+    ];
+    const holders = secrets.map(([name, secret]) => [
       name,
       ...run
         .ofType(commandType)
-        .filter(({ inputs }) => text(inputs.stdin).includes(generatedPassword(name, { rotation: "1" })))
+        .filter(({ inputs }) => text(inputs.stdin).includes(secret))
         .map((command) => command.name),
     ]);
     expect(holders).toEqual([
@@ -387,6 +400,7 @@ describe("secrets", () => {
       ["mlflow-encryption-passphrase", "mlflow-service-command"],
       ["mlflow-user-ada", "mlflow-proxy-command"],
       ["mlflow-user-grace", "mlflow-proxy-command"],
+      ["mlflow-webhook-key", "mlflow-service-command"],
     ]);
   });
 });

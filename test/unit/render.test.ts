@@ -37,6 +37,7 @@ const environment = {
   allowedHosts: ["mlflow.example.org", "mlflow.example.org:80"],
   origins: ["http://mlflow.example.org"],
   encryptionPassphrase: "PASSPHRASE",
+  webhookKey: "WEBHOOK_KEY",
 };
 
 describe("every file on the host", () => {
@@ -153,6 +154,7 @@ describe("the service", () => {
       MLFLOW_SERVER_ALLOWED_HOSTS=mlflow.example.org,mlflow.example.org:80,127.0.0.1:*,localhost:*
       MLFLOW_SERVER_CORS_ALLOWED_ORIGINS=http://mlflow.example.org
       MLFLOW_CRYPTO_KEK_PASSPHRASE=PASSPHRASE
+      MLFLOW_WEBHOOK_SECRET_ENCRYPTION_KEY=WEBHOOK_KEY
       MLFLOW_DISABLE_TELEMETRY=true
       HOME=/var/lib/mlflow
       GIT_PYTHON_REFRESH=quiet

@@ -142,6 +142,41 @@ describe("a change whose new instance does not start", () => {
   });
 });
 
+describe("the keys of what users keep in MLflow", () => {
+  const webhook = "MLFLOW_WEBHOOK_SECRET_ENCRYPTION_KEY";
+  const kept = () => readFileSync(join(directory, "var/backups/mlflow-vps/keys"), "utf8");
+  const remove = (deleteData: boolean) => {
+    values = { ...values, deleteData };
+    put("etc/mlflow-vps/upstream.conf", `${managed}\nserver 127.0.0.1:5000 max_fails=0;\n`);
+    put(
+      "etc/mlflow-vps/mlflow-5000.env",
+      `A=b\n${webhook}=stack\n${webhook}=adopted\nMLFLOW_CRYPTO_KEK_PASSPHRASE=k\n`,
+    );
+    return run(`${systemd("", { ActiveState: "inactive" })}
+      our_instances() { :; }
+      delete_directory() { :; }
+      rmdir() { :; }
+      remove`);
+  };
+
+  test("stay with the data when the server is removed, those that were in use", async () => {
+    expect(await remove(false)).toMatchObject({ code: 0 });
+    expect(kept()).toBe(`${webhook}=adopted\nMLFLOW_CRYPTO_KEK_PASSPHRASE=k\n`);
+  });
+
+  test("go with the data", async () => {
+    expect(await remove(true)).toMatchObject({ code: 0 });
+    expect(existsSync(join(directory, "var/backups/mlflow-vps/keys"))).toBe(false);
+  });
+
+  test("that the data have brought come after the stack's own: systemd takes the last one", async () => {
+    put("var/backups/mlflow-vps/keys", `${webhook}=adopted\n`);
+    values = { ...values, environment: `${webhook}=stack` };
+    const { stdout } = await run("memory_mb() { echo 2000; }\nenvironment_of 5000");
+    expect(stdout).toContain(`${webhook}=stack\n${webhook}=adopted\nMLFLOW_PORT=5000\n`);
+  });
+});
+
 describe("the template of the version before", () => {
   const template = () => put("etc/systemd/system/mlflow@.service", `${managed}\nthe unit\n`);
   const isLeft = (running: string) =>

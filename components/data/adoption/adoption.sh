@@ -66,6 +66,7 @@ apply() {
   fi
   make_account "$account"
   stop_server "$unit"
+  take_keys "$unit"
   take_database
   take_artifacts
   rename_artifacts

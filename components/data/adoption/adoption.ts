@@ -40,6 +40,7 @@ export class Adoption extends Step {
           "postgres",
           "scratch",
           "dumps",
+          "keys",
           "nginx",
           "reload",
           "unmanaged",

@@ -37,6 +37,13 @@ take_artifacts() {
   [[ -e $place ]] || ln -s "$artifacts" "$place"
 }
 
+# take_keys UNIT: what its users keep in it was encrypted with them.
+take_keys() {
+  local settings
+  settings=$(settings_of "$1")
+  keep_keys "$settings"
+}
+
 # Runs that name the old directory name the server from now on, so that clients get their artifacts from everywhere.
 rename_artifacts() {
   local schema directory=${old_artifacts//\'/\'\'} root=${old_root//\'/\'\'}

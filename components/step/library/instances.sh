@@ -28,6 +28,7 @@ environment_of() {
     chosen_workers=${row[1]} chosen_jobs=${row[2]}
   done
   printf '%s\n' "$managed" "$environment"
+  content_of "$keys_file" # of two lines for a variable, systemd takes the later one
   printf 'MLFLOW_PORT=%s\n' "$1"
   printf 'MLFLOW_WORKERS=%s\n' "${workers/#auto/$chosen_workers}"
   printf 'MLFLOW_SERVER_ENABLE_JOB_EXECUTION=%s\n' "${jobs/#auto/$chosen_jobs}"

@@ -27,6 +27,8 @@ export interface InstanceArgs {
   readonly jobs: boolean | "auto";
   /** Encrypts the secrets that users keep in MLflow. */
   readonly encryptionPassphrase: pulumi.Input<string>;
+  /** Encrypts what webhooks sign with: a Fernet key. */
+  readonly webhookKey: pulumi.Input<string>;
 }
 
 /** Unit, environment and launcher of an instance of the server. */
@@ -54,6 +56,7 @@ export function renderInstance(args: InstanceArgs): InstanceValues {
         allowedHosts: args.allowedHosts,
         origins: args.origins,
         encryptionPassphrase: args.encryptionPassphrase,
+        webhookKey: args.webhookKey,
       })
       .apply(renderEnvironment),
   };

@@ -131,6 +131,7 @@ export interface Environment {
   readonly allowedHosts: readonly string[];
   readonly origins: readonly string[];
   readonly encryptionPassphrase: string;
+  readonly webhookKey: string;
 }
 
 /** The service's settings, but for its port and what the host's memory decides. Source: MLflow's environment variables, 3.17. */
@@ -148,6 +149,8 @@ export function renderEnvironment(settings: Environment): string {
     MLFLOW_SERVER_ALLOWED_HOSTS: [...settings.allowedHosts, `${settings.address}:*`, "localhost:*"].join(","),
     MLFLOW_SERVER_CORS_ALLOWED_ORIGINS: settings.origins.join(","),
     MLFLOW_CRYPTO_KEK_PASSPHRASE: settings.encryptionPassphrase,
+    // Without it each process makes a key of its own, and no other one can read what it has written.
+    MLFLOW_WEBHOOK_SECRET_ENCRYPTION_KEY: settings.webhookKey,
     MLFLOW_DISABLE_TELEMETRY: "true",
     HOME: "/var/lib/mlflow",
     GIT_PYTHON_REFRESH: "quiet",

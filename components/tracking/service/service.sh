@@ -43,11 +43,12 @@ apply() {
     require_free_port "$spare"
     say "starting MLflow $version on port $spare"
     start_instance "$spare" "$spare" signal_job_runner "$spare" STOP
-    promote "$spare"
+    serving=$spare
   else
     systemctl daemon-reload
-    promote "$serving"
   fi
+  promote "$serving"
+  tell_unreadable_webhooks "$serving"
   left=$(template_is_left)
   if [[ -n $left ]]; then
     rm -f "$template_file"
@@ -57,7 +58,10 @@ apply() {
 }
 
 remove() {
-  local instances instance ours directory
+  local instances instance ours directory settings
+  instance=$(serving_instance)
+  settings=$(content_of "$state_directory/mlflow-$instance.env")
+  [[ $delete_data == true ]] || keep_keys "$settings"
   instances=$(our_instances)
   for instance in $instances; do stop_instance "$instance"; done
   ours=$(is_ours "$template_file")

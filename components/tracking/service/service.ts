@@ -27,7 +27,17 @@ export class Service extends Step {
         step: "service",
         healedWith: [args.releaseGeneration],
         folder: __dirname,
-        scripts: ["serving", "health", "jobs", "lifecycle", "promotion", "retention", "earlier", "service"],
+        scripts: [
+          "serving",
+          "health",
+          "jobs",
+          "lifecycle",
+          "promotion",
+          "retention",
+          "earlier",
+          "webhooks",
+          "service",
+        ],
         uses: [
           "commands",
           "systemd",
@@ -38,6 +48,7 @@ export class Service extends Step {
           "postgres",
           "nginx",
           "reload",
+          "keys",
           "instances",
         ],
         settings: {
