@@ -70,7 +70,7 @@ function run(
     ["/var/log/mlflow-vps", at("log")],
     ["/etc/mlflow-vps", at("state")],
     ["/var/backups/mlflow-vps", at("dumps")],
-    ["PATH=/usr/local/sbin", `PATH=${at("bin")}:/usr/local/sbin`],
+    ["PATH=/usr/sbin", `PATH=${at("bin")}:/usr/sbin`],
   ] as const) {
     expect(script).toContain(from);
     script = script.replaceAll(from, to);

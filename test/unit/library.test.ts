@@ -264,6 +264,11 @@ describe("reading", () => {
   });
 });
 
+test("programs of the distribution come before others of the same name", async () => {
+  const { stdout } = await withLibrary('echo "$PATH"; type -P bash');
+  expect(stdout).toBe("/usr/sbin:/usr/bin:/sbin:/bin:/usr/local/sbin:/usr/local/bin\n/usr/bin/bash\n");
+});
+
 describe("free disk", () => {
   const stubbed = (lines: string) => withLibrary(`as_root() { "$@"; }\n${lines}`);
 

@@ -12,7 +12,8 @@ shopt -s inherit_errexit
 # fail.
 trap '[[ ${FUNCNAME[0]:-} == attempt ]] || printf "%s: FAILED in %s at: %s\n" "$step" "${FUNCNAME[0]:-main}" "$BASH_COMMAND" >&2' ERR
 umask 022
-export LC_ALL=C.UTF-8 PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+# The distribution's programs before those that somebody has put into /usr/local: they are of the versions that we know.
+export LC_ALL=C.UTF-8 PATH=/usr/sbin:/usr/bin:/sbin:/bin:/usr/local/sbin:/usr/local/bin
 export DEBIAN_FRONTEND=noninteractive NEEDRESTART_MODE=l
 # Statements go to this host's PostgreSQL, whatever the login's environment says.
 unset "${!PG@}"

@@ -221,7 +221,7 @@ export class World {
     };
     let text = replaceAll(
       script,
-      "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+      "PATH=/usr/sbin:/usr/bin:/sbin:/bin:/usr/local/sbin:/usr/local/bin",
       `PATH=${this.shims}`,
     );
     text = replaceAll(text, "LC_ALL=C.UTF-8", "LC_ALL=C"); // programs start faster
