@@ -13,6 +13,7 @@ const log = () => read("log/tiny.log");
 const stubs = `
   dpkg-query() {
     local package code=0
+    (($# > 2)) || content_of "$home/installed"
     for package in "\${@:3}"; do
       command grep "^$package " "$home/installed" || { echo "dpkg-query: no packages found matching $package" >&2; code=1; }
     done
@@ -157,16 +158,68 @@ describe("packages are installed", () => {
   });
 
   test.each([
-    ["update", "fetching the package lists"],
-    ["install", "installing nginx"],
-  ])("or the failure of apt-get %s is one", async (action, what) => {
-    const { code, stderr } = await packages(
+    [
+      "a source that cannot be read",
+      "E: no Release file",
+      "apt cannot read all of its sources: no Release file; remove",
+    ],
+    ["a failure without a word", "", "apt cannot read all of its sources: apt-get update exited 100; remove"],
+  ])("also with %s, which is named, when they come from another", async (_, text, warning) => {
+    const { code, stdout } = await packages(
       "apply",
-      `lists_are_fresh() { :; }\n${failing("apt-get", "E: broken", 100, 999, action)}`,
+      `lists_are_fresh() { :; }\n${failing("apt-get", text, 100, 999, "update")}`,
+    );
+    expect(code).toBe(0);
+    expect(stdout).toContain(`tiny: WARNING: ${warning}`);
+  });
+
+  test("or not, and the source that cannot be read is named too", async () => {
+    const { code, stdout, stderr } = await packages(
+      "apply",
+      "apt-get() { echo 'E: no Release file' 'of old'; return 100; }",
     );
     expect(code).toBe(1);
-    expect(stderr).toContain(`tiny: FAILED: ${what}. Last lines of`);
-    expect(stderr).toContain("E: broken");
+    expect(stdout).toContain(
+      "tiny: WARNING: apt cannot read all of its sources: no Release file of old; remove",
+    );
+    expect(stderr).toContain("tiny: FAILED: installing nginx. Last lines of");
+  });
+
+  test.each([
+    ["half-configured", "at once", "", "apt-get install"],
+    [
+      "unpacked",
+      "when dpkg has ended an interruption",
+      "E: dpkg was interrupted",
+      "apt-get fails\ndpkg --configure\napt-get update\napt-get install",
+    ],
+  ])("also with a package of others that stays %s, which is named: %s", async (state, _, first, calls) => {
+    const { code, stdout } = await packages(
+      "apply",
+      `installs() { printf '%s\\n' 'curl installed' 'nginx installed' 'theirs ${state}' >"$home/installed"; }
+       eval "good_$(declare -f apt-get)"
+       apt-get() { good_apt-get "$@"; [[ " $* " != *' install '* ]] || { echo 'E: Sub-process dpkg returned an error code (1)'; return 100; }; }
+       dpkg() { called "dpkg $1"; return 1; }
+       ${first && failing("apt-get", first, 100)}`,
+    );
+    expect({
+      code,
+      warning: stdout.includes(
+        `tiny: WARNING: other packages of the host are installed in part: theirs (${state}); `,
+      ),
+    }).toEqual({ code: 0, warning: true });
+    expect(read("commands")).toBe(`${calls}\n`);
+  });
+
+  test("or not because of a package of others, which is named", async () => {
+    writeFileSync(file("installed"), "curl installed\ntheirs half-installed\n");
+    const { code, stdout, stderr } = await packages(
+      "apply",
+      "apt-get() { echo 'E: needs to be reinstalled'; return 100; }",
+    );
+    expect(code).toBe(1);
+    expect(stdout).toContain("in part: theirs (half-installed); ");
+    expect(stderr).toContain("FAILED: installing nginx");
   });
 
   test("and what apt said before the run was killed is in the log", async () => {

@@ -59,10 +59,16 @@ lists_are_fresh() {
   [[ -z $recent || -z $lists ]] || echo yes
 }
 
+# fetch_lists: a source that cannot be read is no failure where the packages are to be had from others: what apt says of it
+# is left in 'unread', a line for each.
 fetch_lists() {
-  local status
+  local begin status
+  begin=$(stat -c %s "$log_file")
   apt update
-  ((status == 0)) || fail_with_log "fetching the package lists"
+  unread=''
+  ((status != 0)) || return 0
+  unread=$(tail -c "+$((begin + 1))" "$log_file" | sed -n 's/^E: //p' | sort --unique)
+  unread=${unread:-"apt-get update exited $status"}
 }
 
 # Leaves its exit code in $status.
@@ -73,15 +79,39 @@ install_missing() {
   apt install --no-install-recommends -o Dpkg::Options::=--force-confdef -o Dpkg::Options::=--force-confold $names
 }
 
-# An installation may have been interrupted.
+# An installation may have been interrupted; packages of others, too, in which case this may fail.
 complete_installations() {
   local status
   unlocked dpkg --configure --pending --force-confdef --force-confold
-  ((status == 0)) || fail_with_log "completing an interrupted installation (dpkg --configure -a)"
+}
+
+# broken_packages: those of others that are installed in part: 'NAME (STATE), ...'.
+broken_packages() {
+  local states name state all=''
+  # shellcheck disable=SC2016 # fields of dpkg
+  states=$(dpkg-query --show --showformat='${Package} ${db:Status-Status}\n')
+  while read -r name state; do
+    case $state in
+      half-installed | half-configured | unpacked)
+        [[ " ${packages[*]} " == *" $name "* ]] || all+="${all:+, }$name ($state)"
+        ;;
+    esac
+  done <<<"$states"
+  echo "$all"
+}
+
+# tell_troubles: what is wrong with the packages and the sources of others.
+tell_troubles() {
+  local broken
+  broken=$(broken_packages)
+  [[ -z $broken ]] ||
+    say "WARNING: other packages of the host are installed in part: $broken; 'dpkg --configure -a' or 'apt-get --fix-broken install' on the host mends them or says why not"
+  [[ -z $unread ]] ||
+    say "WARNING: apt cannot read all of its sources: ${unread//$'\n'/ }; remove or mend those in /etc/apt/sources.list or /etc/apt/sources.list.d on the host"
 }
 
 apply() {
-  local names fresh status
+  local names fresh status unread='' left
   install -d -m 0750 "$log_directory"
   : >>"$log_file"
   names=$(missing)
@@ -89,13 +119,18 @@ apply() {
   fresh=$(lists_are_fresh)
   [[ -n $fresh ]] || fetch_lists
   install_missing
-  ((status != 0)) || return 0
-  # A mirror may have moved on since the lists were made.
-  say "retrying with fresh package lists"
-  complete_installations
-  fetch_lists
-  install_missing
-  ((status == 0)) || fail_with_log "installing ${names//$'\n'/ }"
+  left=$(missing)
+  if ((status != 0)) && [[ -n $left ]]; then
+    # A mirror may have moved on since the lists were made.
+    say "retrying with fresh package lists"
+    complete_installations
+    fetch_lists
+    install_missing
+    left=$(missing)
+  fi
+  tell_troubles
+  # Where ours are there, what failed were others.
+  ((status == 0)) || [[ -z $left ]] || fail_with_log "installing ${left//$'\n'/ }"
 }
 
 remove() {
