@@ -279,6 +279,8 @@ systemctl() {
     ["postgresql://u:p@localhost/db", "", "db"],
     ["postgresql+psycopg2://u:p@127.0.0.1:5432/db", "", "db"],
     ["postgresql://u:p@[::1]/db", "", "db"],
+    ["postgresql://u:p@ss@localhost/db", "", "db"],
+    ["postgresql://u:p@localhost@db.example.org/db", "", ""],
     ["postgresql:///db", "", "db"],
     ["postgresql:///db?host=/var/run/postgresql", "", "db"],
     [`postgresql://u:p@\${HOST}/\${NAME}`, "HOST=localhost NAME=db", "db"],
