@@ -28,6 +28,7 @@ const stubs = `
     if [[ $action == install ]]; then echo 'Setting up'; installs; fi
   }
   dpkg() { called "dpkg $1"; }
+  cloud-init() { echo 'status: done'; }
   lists_are_fresh() { echo yes; }
   sleep() { called sleep; }`;
 const packages = (action: Action, lines = ""): Promise<Ended> =>
@@ -91,6 +92,31 @@ describe("packages are installed", () => {
     });
     expect(read("commands")).toBe("apt-get install\n");
     expect(log()).toBe("Setting up\n");
+  });
+
+  test("after cloud-init has ended, and what is waited for is said once", async () => {
+    const { code, stdout } = await packages(
+      "apply",
+      `cloud-init() { echo; echo 'status: running'; }
+       sleep() { called sleep; [[ $(wc -l <"$home/commands") -lt 3 ]] || cloud-init() { echo 'status: error'; return 1; }; }`,
+    );
+    expect({ code, stdout }).toEqual({
+      code: 0,
+      stdout:
+        "tiny: waiting for cloud-init, which is still setting the host up, at most 5 minutes\n" +
+        "tiny: installing nginx\ntiny: done\n",
+    });
+    expect(read("commands")).toBe("sleep\nsleep\nsleep\napt-get install\n");
+  });
+
+  test("without cloud-init when it does not end within 5 minutes, which is said", async () => {
+    const { code, stdout } = await packages(
+      "apply",
+      `cloud-init() { echo 'status: running'; }\nsleep() { SECONDS=$((SECONDS + 100)); }`,
+    );
+    expect(code).toBe(0);
+    expect(stdout).toContain("WARNING: cloud-init is still at work after 5 minutes");
+    expect(read("commands")).toBe("apt-get install\n");
   });
 
   test("after a lock of apt is free, and who holds it is said once", async () => {

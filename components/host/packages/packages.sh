@@ -110,10 +110,34 @@ tell_troubles() {
     say "WARNING: apt cannot read all of its sources: ${unread//$'\n'/ }; remove or mend those in /etc/apt/sources.list or /etc/apt/sources.list.d on the host"
 }
 
+# cloud_init_runs: whether it still sets the host up, sources and packages too.
+cloud_init_runs() {
+  local state
+  command -v cloud-init >/dev/null || return 0
+  state=$(cloud-init status 2>&1 || true) # it also fails where cloud-init has ended with an error
+  [[ $state != *'status: running'* ]] || echo yes
+}
+
+await_cloud_init() {
+  local runs told='' deadline=$((SECONDS + 300))
+  while true; do
+    runs=$(cloud_init_runs)
+    [[ -n $runs ]] || return 0
+    if ((SECONDS >= deadline)); then
+      say "WARNING: cloud-init is still at work after 5 minutes ('cloud-init status --long' on the host shows at what); going on without"
+      return
+    fi
+    [[ -n $told ]] || say "waiting for cloud-init, which is still setting the host up, at most 5 minutes"
+    told=yes
+    sleep 1 # between two looks; cloud-init's own state is the condition
+  done
+}
+
 apply() {
   local names fresh status unread='' left
   install -d -m 0750 "$log_directory"
   : >>"$log_file"
+  await_cloud_init
   names=$(missing)
   say "installing ${names//$'\n'/ }"
   fresh=$(lists_are_fresh)
