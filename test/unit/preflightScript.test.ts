@@ -5,6 +5,7 @@ import { describe, expect, test } from "vitest";
 import { quote } from "../../components/step/script";
 import type { Ended } from "./bash";
 import { bash, directory, render, runStep } from "./hostScript";
+import { runFunctions } from "./stepFunctions";
 import { bodyOf } from "./stepScripts";
 
 /** The step on a host that is fit but for what a test says; it finds itself without privileges, and a sudo is there. */
@@ -100,6 +101,29 @@ describe("a port", () => {
       ${question}() { return 1; }`);
     expect(code).not.toBe(0);
     expect(stdout).toBe("");
+  });
+});
+
+describe("the processor", () => {
+  const processor = (text: string) => {
+    mkdirSync(join(directory, "proc"));
+    writeFileSync(join(directory, "proc/cpuinfo"), text);
+    return runFunctions("preflight", values(), "check_processor", directory);
+  };
+  const flags = "fpu pni ssse3 cx16 sse4_1 sse4_2 popcnt lahf_lm";
+
+  test.each([
+    ["has all that is needed", `processor\t: 0\nflags\t\t: ${flags}\nbugs\t: x\n`],
+    ["is none of x86", "processor\t: 0\nFeatures\t: fp asimd\n"],
+  ])("that %s is fit", async (_, text) => {
+    expect(await processor(text)).toEqual(fit);
+  });
+
+  test("that lacks something is named with the remedy", async () => {
+    const { stdout } = await processor("processor\t: 0\nflags\t\t: fpu pni cx16 lahf_lm\n\nprocessor\t: 1\n");
+    expect(stdout).toMatch(
+      /^the processor lacks popcnt sse4_1 sse4_2 ssse3 \(x86-64-v2\), .* CPU type 'host'/,
+    );
   });
 });
 

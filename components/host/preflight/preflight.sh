@@ -82,6 +82,18 @@ check_system() {
   ((memory >= memory_needed)) || problem "the host has $memory MB of memory, the server needs $memory_needed MB; use a larger one"
 }
 
+# Compiled parts of MLflow's requirements (NumPy) need x86-64-v2. Virtual machines may hide it: the first processor tells.
+check_processor() {
+  local name flags='' feature lacking=''
+  while read -r name _ flags; do [[ $name != flags ]] || break; done </proc/cpuinfo
+  [[ $name == flags ]] || return 0 # not x86
+  for feature in cx16 lahf_lm pni popcnt sse4_1 sse4_2 ssse3; do
+    [[ " $flags " == *" $feature "* ]] || lacking+="${lacking:+ }$feature"
+  done
+  [[ -z $lacking ]] ||
+    problem "the processor lacks $lacking (x86-64-v2), without which MLflow does not start; in the settings of the virtual machine choose the CPU type 'host', or use another VPS"
+}
+
 check_clock() {
   local now difference direction=fast
   # The probe says what time it is where the program runs; a command does not, and the probe has looked before it.
@@ -98,6 +110,7 @@ check() {
   local -A holders=()
   check_owner
   check_system
+  check_processor
   check_clock
   refusal=$(check_sudo)
   if [[ -n $refusal ]]; then

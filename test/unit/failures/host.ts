@@ -21,6 +21,7 @@ export async function bareHost(world: World): Promise<void> {
   );
   world.write("/usr/share/python-wheels/pip-23.0.1-py3-none-any.whl", "");
   world.write("/proc/meminfo", "MemTotal:        4000000 kB\n");
+  world.write("/proc/cpuinfo", "flags : cx16 lahf_lm pni popcnt sse4_1 sse4_2 ssse3\n");
   world.write("/proc/net/tcp6", "");
   world.write("/proc/net/if_inet6", "");
   world.write("/proc/self/stat", `1 (x) S 1 ${"0 ".repeat(17)}190000000 0\n`);
