@@ -5,13 +5,14 @@
  * last `up` applied.
  *
  *     scripts/start.cjs sandbox/engineless/main.ts up|check|destroy --config FILE --state DIRECTORY [--stack NAME]
- *         [--guest DIRECTORY] [--only STEP,...] [--base DIRECTORY]
+ *         [--guest DIRECTORY] [--only STEP,...] [--base DIRECTORY] [--timeline FILE]
  *
  * `up` writes the stack's outputs to DIRECTORY/outputs.json; `check` prints the drift and exits 2 when there is any.
  *
  * `--guest` takes address, login and keys from the folder of a guest of vps.sh, where the config does not set them;
  * `--only` carries out the commands of these steps and of no other; `--base` is the state of the layer that the guest
- * stands on: as with an engine, a command that was applied there as it is now does not run again.
+ * stands on: as with an engine, a command that was applied there as it is now does not run again. `--timeline` gets
+ * when each command of an `up` began and ended, in seconds since this program was started.
  */
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -88,14 +89,15 @@ async function main(): Promise<number> {
       guest: { type: "string" },
       only: { type: "string" },
       base: { type: "string" },
+      timeline: { type: "string" },
     },
   });
-  const { config, state, stack = "sandbox", guest, only, base } = options;
+  const { config, state, stack = "sandbox", guest, only, base, timeline } = options;
   const action = positionals[0];
   if (!config || !state || !action || !["up", "check", "destroy"].includes(action)) {
     throw new Error(
       "usage: main.ts up|check|destroy --config FILE --state DIRECTORY [--stack NAME] " +
-        "[--guest DIRECTORY] [--only STEP,...] [--base DIRECTORY]",
+        "[--guest DIRECTORY] [--only STEP,...] [--base DIRECTORY] [--timeline FILE]",
     );
   }
   mkdirSync(state, { recursive: true, mode: 0o700 });
@@ -109,6 +111,9 @@ async function main(): Promise<number> {
   switch (action) {
     case "up":
       await finishUp(monitor, state, outputs);
+      if (timeline !== undefined) {
+        writeFileSync(timeline, JSON.stringify(monitor.timeline));
+      }
       return 0;
     case "check":
       return check(monitor);

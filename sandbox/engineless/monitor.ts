@@ -29,6 +29,8 @@ export class Monitor implements pulumi.runtime.Mocks {
   readonly probes: ProbeInputs[] = [];
   readonly applied: Applied;
   saidSomething = false;
+  /** When each command began and ended, in seconds since this program was started. */
+  readonly timeline: { readonly name: string; readonly from: number; readonly to: number }[] = [];
 
   private readonly generated: Generated;
   private readonly base: Applied | undefined;
@@ -102,9 +104,11 @@ export class Monitor implements pulumi.runtime.Mocks {
   }
 
   private async run(name: string, command: CommandInputs, action: "create" | "delete"): Promise<void> {
+    const from = performance.now() / 1000;
     if (await run(name, command, action)) {
       this.saidSomething = true;
     }
+    this.timeline.push({ name: name.replace(/^mlflow-|-command$/g, ""), from, to: performance.now() / 1000 });
   }
 
   /** Like an engine: after a failure nothing new starts, and what is under way comes to its end. */

@@ -1,0 +1,7 @@
+# shellcheck shell=bash
+# Another number of workers.
+: "${workers:?}"
+
+sed -i -E "s/^(ExecStart=.*--artifacts-destination [^ ]+).*/\1 --workers $workers/" /etc/systemd/system/mlflow.service
+systemctl daemon-reload
+systemctl restart mlflow
