@@ -67,8 +67,11 @@ export class Client {
   private open(path: string, { method = "GET", body, upload }: Request): Promise<IncomingMessage> {
     const { uri, user, password } = this.access;
     const text = body === undefined ? undefined : JSON.stringify(body);
+    // With its length, head and body are one packet; in two, the second one waits for the first one's acknowledgement.
     const headers = {
-      ...(text === undefined ? {} : { "Content-Type": "application/json" }),
+      ...(text === undefined
+        ? {}
+        : { "Content-Type": "application/json", "Content-Length": Buffer.byteLength(text) }),
       ...(upload === undefined ? {} : { "Content-Length": upload.bytes }),
     };
     return new Promise((done, reject) => {

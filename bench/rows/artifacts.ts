@@ -35,17 +35,20 @@ export const artifacts: Row = {
         }
       }
     } finally {
-      await guest.run(`rm -rf ${plainRoot} ${plainSite}; nginx -t -q; systemctl reload nginx`);
+      await guest.run(`rm -rf ${plainRoot} ${plainSite}; nginx -t -q; systemctl restart nginx`);
     }
     return figures;
   },
 };
 
-/** A site of nginx that keeps what is put to it, with the certificate that the server's own site has. */
+/**
+ * A site of nginx that keeps what is put to it, with the certificate that the server's own site has. nginx is restarted: after a
+ * reload, workers that are about to end still take connections.
+ */
 async function servePlain(guest: Guest, secure: boolean): Promise<void> {
   await guest.run(`
     install -d -o www-data -g www-data ${plainRoot} ${plainRoot}/.incoming
-    certificate=$(grep -rhE '^ *ssl_certificate(_key)? ' /etc/nginx/sites-enabled/ /etc/nginx/conf.d/ || [[ $? == 1 ]])
+    certificate=$(grep -RhE '^ *ssl_certificate(_key)? ' /etc/nginx/sites-enabled/ /etc/nginx/conf.d/ || [[ $? == 1 ]])
     cat >${plainSite} <<SITE
 server {
     listen ${plainPort}${secure ? " ssl" : ""};
@@ -57,7 +60,7 @@ server {
 }
 SITE
     nginx -t -q
-    systemctl reload nginx`);
+    systemctl restart nginx`);
 }
 
 interface Size {

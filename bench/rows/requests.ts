@@ -16,6 +16,8 @@ export const requests: Row = {
   async measure({ guest, contestant, deployment, options }) {
     const access = await deployment.access(guest);
     const direct = { ...access, uri: `http://127.0.0.1:${await directPort(guest, contestant.units)}` };
+    // Each worker loads the rest of MLflow with its first requests.
+    await load(guest, { access, kind: "search", clients: 8, seconds: options.seconds });
     const figures: Figure[] = [];
     for (const kind of kinds) {
       for (const [way, at] of Object.entries({ direct, nginx: access })) {

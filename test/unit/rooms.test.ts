@@ -44,3 +44,32 @@ describe("a file", () => {
     expect(imports.filter(({ imported }) => imported.startsWith(".."))).toEqual([]);
   });
 });
+
+describe("the benchmark", () => {
+  const project = join(__dirname, "../..");
+  const importsOf = (room: string) =>
+    readdirSync(join(project, room), { recursive: true, encoding: "utf8" })
+      .filter((file) => file.endsWith(".ts"))
+      .flatMap((file) =>
+        [
+          ...readFileSync(join(project, room, file), "utf8").matchAll(
+            /(?:from|import|import\()\s*"(\.[^"]+)"/g,
+          ),
+        ].map(([, path = ""]) => relative(project, join(project, room, dirname(file), path))),
+      );
+
+  test("is known to no other room: it measures the program from outside", () => {
+    const others = ["cli", "components", "config", "sandbox"].flatMap(importsOf);
+    expect(others.length).toBeGreaterThan(100);
+    expect(others.filter((imported) => imported.startsWith("bench/"))).toEqual([]);
+  });
+
+  test("takes of the others only the defaults of the schema and the quoting of bash", () => {
+    const beside = importsOf("bench").filter((imported) => !imported.startsWith("bench"));
+    expect([...new Set(beside)].sort()).toEqual([
+      "components/schema/schema",
+      "components/step/script",
+      "package.json",
+    ]);
+  });
+});

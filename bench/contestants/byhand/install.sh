@@ -6,7 +6,7 @@ export DEBIAN_FRONTEND=noninteractive
 apt-get update
 apt-get install -y python3-pip python3-venv postgresql nginx apache2-utils
 
-cd /tmp
+cd /tmp || exit
 sudo -u postgres psql -v ON_ERROR_STOP=1 <<SQL
 create database mlflow;
 create user mlflow with encrypted password '$database_password';
