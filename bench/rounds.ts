@@ -38,6 +38,16 @@ export async function measureRounds(
 ): Promise<void> {
   const found: Found = { figures: [], failures: [], timelines: [] };
   const guests = new Guests();
+  const interrupted = () => {
+    guests.end().then(
+      () => process.exit(130),
+      (error) => {
+        process.stderr.write(`${error.message}\n`);
+        process.exit(1);
+      },
+    );
+  };
+  process.once("SIGINT", interrupted).once("SIGTERM", interrupted);
   try {
     for (let round = 1; round <= options.rounds; round++) {
       for (const contestant of contestants) {
@@ -46,6 +56,7 @@ export async function measureRounds(
       }
     }
   } finally {
+    process.off("SIGINT", interrupted).off("SIGTERM", interrupted);
     await guests.down();
     rmSync(work, { recursive: true, force: true });
   }
@@ -54,6 +65,7 @@ export async function measureRounds(
 /** The guests that stand now. */
 class Guests {
   private readonly standing: Guest[] = [];
+  private ended = false;
 
   /** This many, made anew. */
   async make(count: number): Promise<Guest[]> {
@@ -62,12 +74,21 @@ class Guests {
       (_, index) => new Guest(index === 0 ? guestName : `${guestName}-${index + 1}`),
     );
     for (const guest of guests) {
+      if (this.ended) {
+        throw new Error("interrupted");
+      }
       if (!this.standing.some(({ name }) => name === guest.name)) {
         this.standing.push(guest);
       }
       await guest.make();
     }
     return guests;
+  }
+
+  /** Takes all down, and makes no more. */
+  async end(): Promise<void> {
+    this.ended = true;
+    await this.down();
   }
 
   /** Takes all down but so many. */
