@@ -50,7 +50,7 @@ const registered = [];
 const newResource = ({ type, name, inputs }) => {
   const { stdin, __provider } = inputs;
   registered.push({ type, name, stdin: stdin?.value ?? stdin, provider: __provider?.value ?? __provider });
-  return { id: name, state: { ...inputs, generation: 1, result: "secret", privateKeyPem: "key", certPem: "certificate" } };
+  return { id: name, state: { ...inputs, generation: 1, result: "secret", base64: "c2VjcmV0", privateKeyPem: "key", certPem: "certificate" } };
 };
 pulumi.runtime.setMocks({ newResource, call: () => ({}) }, "other", "dev", false).then(async () => {
   const { MlflowServer } = require("mlflow-vps");
