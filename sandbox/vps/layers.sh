@@ -108,6 +108,7 @@ make_served() {
   run_program up "$1" "$2" --base "$3"
   run_program destroy "$1" "$2" --only proxy,service,certificate
   rm "$1/generated.json" "$1/outputs.json"
+  rm "$dir/root/var/backups/mlflow-vps/keys" # each guest makes its own
 }
 
 # run_program ACTION STATE CONFIG [ARGUMENT...]: the program, applied to this guest without an engine.
