@@ -24,7 +24,7 @@ nginx_has_read() {
     [[ $command != *'is shutting down'* ]] || continue
     read_stat "$worker"
     [[ -n ${fields[19]:-} ]] || continue # it has ended
-    [[ -n $oldest ]] && ((start <= fields[19])) || oldest=$worker start=${fields[19]}
+    if [[ -z $oldest ]] || ((fields[19] < start)); then oldest=$worker start=${fields[19]}; fi
   done
   [[ -n $oldest ]] || return 0
   outdated=$(older_than "$oldest" "$@")
