@@ -32,6 +32,7 @@ Log in:  ssh -i FOLDER/id_ed25519 deploy@ADDRESS      (deploy may use sudo witho
 A guest's FOLDER is ${MLFLOW_VPS_SANDBOX:-<project>/.sandbox}/NAME; what several guests share is kept in ~/.cache/mlflow-vps.
 Packages of Debian and PyPI reach the guests through a cache on this machine (sandbox/vps/cache.sh), but for --mirrors real.
 MLFLOW_VPS_SUITE=trixie makes Debian 13 the default suite.
+MLFLOW_VPS_DISK=memory keeps the disk of a new guest in memory: 1 to 5 GB, lost with a reboot of this machine.
 TEXT
 }
 
@@ -52,6 +53,8 @@ login_user=deploy
 command='' name='' dir='' # the guest's name and its folder
 suite='' memory_mb='' mirrors='' new_host_key='' from=bare mlflow_version='' config='' # of 'up' and 'rebuild'
 cache='' # 'yes' once the package cache is known to run
+disk_in=${MLFLOW_VPS_DISK:-directory} # where new disks are
+[[ $disk_in == directory || $disk_in == memory ]] || die "MLFLOW_VPS_DISK is '$disk_in': use 'directory' or 'memory'"
 
 # shellcheck source=vps/machine.sh
 source "$project_root/sandbox/vps/machine.sh"

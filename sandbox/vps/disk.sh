@@ -1,8 +1,9 @@
 # shellcheck shell=bash
-# A guest's disk: a stack of read-only layers, which all guests share, under an upper directory of its own (overlayfs).
+# A guest's disk: a stack of read-only layers, which all guests share, under an upper directory of its own (overlayfs). With
+# MLFLOW_VPS_DISK=memory that directory is in the machine's memory, which saves the work of a file system on a disk.
 set -euo pipefail
 
-: "${login_user:?} ${name?} ${dir?} ${suite?}" # of vps.sh
+: "${login_user:?} ${name?} ${dir?} ${suite?} ${disk_in?}" # of vps.sh
 
 is_mounted() {
   local code=0
@@ -18,16 +19,25 @@ mount_disk() {
   [[ $1$2 != *[,\\]* && $2 != *:* ]] || die "overlayfs takes no comma, colon or backslash in a path: $2"
   mounted=$(is_mounted "$3")
   [[ -z $mounted ]] || return 0
-  mkdir -p "$2/upper" "$2/kernel" "$3"
+  mkdir -p "$2" "$3"
+  [[ $disk_in != memory || -d $2/upper ]] || mount -t tmpfs -o mode=0755 "$name" "$2"
+  mkdir -p "$2/upper" "$2/kernel"
   rm -rf "$2"/kernel/*/incompat # by which the kernel marks a volatile disk in use, or one that the machine took along
   message=$(mount -t overlay overlay -o "lowerdir=$1,upperdir=$2/upper,workdir=$2/kernel,redirect_dir=on,volatile" "$3" 2>&1) ||
     die "cannot mount an overlay on $3: $message. It needs an ordinary file system (ext4, xfs): put the guests on one with MLFLOW_VPS_SANDBOX=DIRECTORY"
 }
 
-unmount_disk() {
+unmount() {
   local mounted
   mounted=$(is_mounted "$1")
   [[ -z $mounted ]] || umount "$1" || die "cannot unmount $1: see 'fuser -vm $1'"
+}
+
+# remove_disk DISK ROOT
+remove_disk() {
+  unmount "$2"
+  unmount "$1"
+  remove_tree "$1"
 }
 
 # Some disks take a millisecond for each deletion but many at once.
@@ -92,8 +102,7 @@ TEXT
 make_disk() {
   local root=$dir/root
   rm -f "$dir/stack" # what is not complete is no disk
-  unmount_disk "$root"
-  remove_tree "$dir/disk"
+  remove_disk "$dir/disk" "$root"
   remove_tree "$root" # of guests that an earlier version of this script made
   mount_disk "$1" "$dir/disk" "$root"
   tr -d - </proc/sys/kernel/random/uuid >"$root/etc/machine-id"

@@ -117,6 +117,6 @@ discard_guest() {
     [[ ! -f $owner || $(<"$owner") != "$dir" ]] || remove_network "${owner##*/}"
   done
   unlock_network
-  unmount_disk "$dir/root"
+  remove_disk "$dir/disk" "$dir/root"
   remove_tree "$dir"
 }

@@ -72,7 +72,7 @@ use_layer() {
 # make_layer KIND BELOW: $layer, on the one below. It has a guest of its own.
 make_layer() {
   local kind=$1 below=$2 building=$layer.new stack=$cache_dir/$suite
-  local name=layer dir=$building/guest
+  local name=layer dir=$building/guest disk_in=directory # it is kept
   say "making the layer ${layer##*/} (once)"
   # Left-overs of an interrupted run: nobody else works here while we hold the lock.
   discard_guest
@@ -91,7 +91,7 @@ make_layer() {
     power_off
   fi
   forget_identity "$dir/root"
-  unmount_disk "$dir/root"
+  unmount "$dir/root"
   mv "$dir/disk/upper" "$building/disk/"
   printf '%s' "$layer/disk/upper:$stack" >"$building/stack"
   discard_guest

@@ -76,7 +76,10 @@ fail_with_console() {
 
 boot() {
   local n mounts program
-  [[ ! -e $dir/stack ]] || mount_disk "$(<"$dir/stack")" "$dir/disk" "$dir/root" # after a reboot of the machine
+  if [[ -e $dir/stack ]]; then # after a reboot of the machine
+    [[ -d $dir/disk/upper ]] || die "the disk of '$name' was in memory, and went with a reboot of this machine: 'sandbox/vps.sh rebuild $name' makes a fresh one"
+    mount_disk "$(<"$dir/stack")" "$dir/disk" "$dir/root"
+  fi
   lock_network
   reserve_address
   n=$(subnet_number)
