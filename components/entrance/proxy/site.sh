@@ -84,7 +84,7 @@ restore_site() {
 # What nginx rejects must not stay: its next start would fail, and with it the other sites. An interrupted change is
 # undone by the next run, and then made again.
 put_site() {
-  local text target='' default refusal
+  local text target='' default refusal configuration
   text=$(site_here)
   restore_site
   keep_site
@@ -102,8 +102,16 @@ put_site() {
   fi
   refusal=$(nginx_refusal)
   if [[ -n $refusal ]]; then
+    [[ $refusal != *'unknown directive "lua_'* ]] ||
+      refusal+="; it has the Lua module from 'include /etc/nginx/modules-enabled/*.conf;', which /etc/nginx/nginx.conf lacks"
     exit_command_now
     fail "nginx rejects its configuration, the site was restored: $refusal"
+  fi
+  configuration=$(nginx -T -q 2>/dev/null)
+  refusal=$(check_loaded "$configuration")
+  if [[ -n $refusal ]]; then
+    exit_command_now
+    fail "$refusal, then run again; the site was restored"
   fi
   forget_site
 }
