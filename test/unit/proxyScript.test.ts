@@ -45,7 +45,7 @@ beforeEach(() => {
 afterEach(() => rmSync(directory, { recursive: true }));
 
 /** Owners are root's to give. */
-const anybody = "chown() { :; }\ncheck_access() { :; }\n";
+const anybody = "chown() { :; }\ncheck_access() { :; }\nsystemctl() { :; }\n";
 const run = (lines: string) => runFunctions("proxy", values, anybody + lines, directory);
 /** Stands in for a command that fails at its n-th call; the calls are counted across subshells. */
 const failing = (command: string, nth: number) => `
@@ -181,6 +181,19 @@ md5sum() { echo "40be4e59b9a2a2b5dffb918c0e86b3d7  -"; }
     prepare();
     expect(await run(`${dpkg}${takes}put_site`)).toEqual({ code: 0, stdout: "", stderr: "" });
     asWanted();
+  });
+
+  test.each([
+    ["", "yes"],
+    ["AF_UNIX AF_INET AF_INET6", "yes"],
+    ["~AF_NETLINK", "yes"],
+    ["~AF_INET6", ""],
+    ["~AF_INET6 AF_NETLINK", ""],
+    ["AF_INET AF_UNIX", ""],
+  ])("with %j as the families of addresses of nginx's unit: with IPv6 %j", async (families, with6) => {
+    values = { ...values, site: "listen 443;\n    listen [::]:443;" };
+    const { stdout } = await run(`${takes}unit_property() { echo '${families}'; }\nsite_here`);
+    expect(stdout).toBe(with6 ? "listen 443;\n    listen [::]:443;\n" : "listen 443;\n");
   });
 
   test("that nginx refuses leaves all as it was, to the time of the file", async () => {

@@ -14,11 +14,11 @@ check() {
     problem "$missing"
     return
   fi
+  remember_units ActiveState,MainPID,UnitFileState,RestrictAddressFamilies nginx.service
   files=$(check_files)
   [[ -z $files ]] || problem "$files"
   refusal=$(nginx_refusal)
   [[ -z $refusal ]] || problem "nginx rejects its configuration on disk; 'nginx -t' shows why"
-  remember_units ActiveState,MainPID,UnitFileState nginx.service
   at_boot=$(starts_at_boot nginx.service)
   [[ -n $at_boot ]] || problem "nginx does not start at boot"
   active=$(is_active nginx.service)

@@ -6,11 +6,23 @@ readonly default_link=/etc/nginx/sites-enabled/default
 declare -rA site_parts=([site]=$site_file [link]=$site_link [default]=$default_link)
 readonly site_before=/etc/nginx/mlflow-vps.before # how it was, as long as another site is being tried
 
+# nginx_has_ipv6: whether the kernel has it, and nginx's unit may use it.
+nginx_has_ipv6() {
+  local families
+  [[ -e /proc/net/if_inet6 ]] || return 0
+  families=$(unit_property nginx.service RestrictAddressFamilies)
+  case "$families " in
+    '~'*AF_INET6' '*) ;;
+    ' ' | '~'* | *AF_INET6' '*) echo yes ;;
+  esac
+}
+
 # The site for this host: without IPv6 nginx would refuse to start, and from 1.25.1 on HTTP/2 has a directive of its
 # own.
 site_here() {
-  local text=$site nginx_version
-  [[ -e /proc/net/if_inet6 ]] || text=$(grep -v 'listen \[::\]' <<<"$text")
+  local text=$site ipv6 nginx_version
+  ipv6=$(nginx_has_ipv6)
+  [[ -n $ipv6 ]] || text=$(grep -v 'listen \[::\]' <<<"$text")
   nginx_version=$(nginx -v 2>&1)
   [[ $nginx_version =~ /([0-9]+)\.([0-9]+)(\.([0-9]+))? ]] || fail "nginx -v shows no version: $nginx_version"
   if ((BASH_REMATCH[1] * 1000000 + BASH_REMATCH[2] * 1000 + ${BASH_REMATCH[4]:-0} >= 1025001)); then

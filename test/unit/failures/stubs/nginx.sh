@@ -10,6 +10,6 @@ for site in "$WORLD"/etc/nginx/sites-enabled/*; do
     [ -e "$file" ] || { echo "nginx: [emerg] cannot load $file" >&2 && exit 1; }
   done || exit 1
 done
-case "$*" in
-  *-T*) for site in "$WORLD"/etc/nginx/sites-enabled/*; do echo "# configuration file ${site#"$WORLD"}:" && /bin/cat "$site"; done ;;
+case ${1:-} in
+  -T) for site in "$WORLD"/etc/nginx/sites-enabled/*; do echo "# configuration file ${site#"$WORLD"}:" && /bin/cat "$site"; done ;;
 esac
