@@ -1,8 +1,9 @@
-import { mkdirSync, writeFileSync } from "node:fs";
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { type AddressInfo, createServer } from "node:net";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { quote } from "../../components/step/script";
+import { renderUnit } from "../../components/tracking/service/render";
 import type { Ended } from "./bash";
 import { bash, directory, render, runStep } from "./hostScript";
 import { runFunctions } from "./stepFunctions";
@@ -13,6 +14,7 @@ const stubs = `
   check_system() { :; }
   check_sudo() { :; }
   unmanaged_servers() { :; }
+  in_unit() { echo yes; }
   as_root() { printf 'Avail\\n9999999\\n'; }`;
 const freePorts = "find_holders() { :; }";
 const values = () => ({
@@ -124,6 +126,53 @@ describe("the processor", () => {
     expect(stdout).toMatch(
       /^the processor lacks popcnt sse4_1 sse4_2 ssse3 \(x86-64-v2\), .* CPU type 'host'/,
     );
+  });
+});
+
+describe("the sandbox of the service", () => {
+  /** systemd refuses a unit with such properties, or every one. */
+  const refused = (which: string) => `${freePorts}
+    in_unit() { [[ ${which} ]] || echo yes; }
+    as_root() {
+      [[ $1 == journalctl ]] || { printf 'Avail\\n9999999\\n'; return; }
+      printf '%s\\n' 'Starting /usr/bin/sh' 'run.service: Failed to set up mount namespacing: No space left' 'Failed at step NAMESPACE'
+    }`;
+
+  test("that systemd cannot set up is named with what it says", async () => {
+    expect((await preflight(refused("$# -gt 1"))).stdout).toMatch(
+      /^services get no mount namespaces here, .*\(systemd says: run.service: Failed to set up mount namespacing: No space left\); use /,
+    );
+  });
+
+  test("is not blamed where no service can be tried", async () => {
+    expect(await preflight(refused("1"))).toEqual(fit);
+  });
+
+  test("is not tried again once the server has been set up", async () => {
+    mkdirSync(join(directory, "release"));
+    expect(await preflight(refused("$# -gt 1"))).toEqual(fit);
+  });
+
+  test.each([
+    ["ProtectSystem=strict", 0, "yes\n"],
+    ["ProtectSystem=strict", 1, ""],
+  ])("with %s holds when the unit's program ends with %i", async (property, code, answer) => {
+    const { stdout } = await runStep(
+      "preflight",
+      "check",
+      values(),
+      `check() { as_root() { echo "$@" >"${directory}/called"; return ${code}; }; in_unit tried ${property} B=c; }`,
+    );
+    expect(stdout).toBe(answer);
+    expect(readFileSync(join(directory, "called"), "utf8")).toContain(
+      ` --unit=tried --property=${property} --property=B=c sh -c `,
+    );
+  });
+
+  test("is tried with lines of the service's unit", () => {
+    const [, tried = ""] = /^readonly sandbox=\(([^)]*)\)/m.exec(bodyOf("preflight")) ?? [];
+    const unit = renderUnit("mlflow", "/srv").split("\n");
+    expect(unit).toEqual(expect.arrayContaining(tried.split(/\s+/)));
   });
 });
 

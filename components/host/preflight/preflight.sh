@@ -94,6 +94,31 @@ check_processor() {
     problem "the processor lacks $lacking (x86-64-v2), without which MLflow does not start; in the settings of the virtual machine choose the CPU type 'host', or use another VPS"
 }
 
+# What of the service's unit takes a mount namespace.
+readonly sandbox=(ProtectSystem=strict PrivateTmp=true PrivateDevices=true ProtectProc=invisible ProcSubset=pid
+  ProtectControlGroups=true ProtectKernelTunables=true)
+
+# in_unit UNIT PROPERTY...: whether a service with these properties runs; with ProtectSystem, only where that is in force.
+in_unit() {
+  local wanted=("${@:2}") status
+  # shellcheck disable=SC2016 # for the other shell
+  attempt as_root systemd-run --quiet --collect --service-type=oneshot --unit="$1" "${wanted[@]/#/--property=}" \
+    sh -c '[ -z "$1" ] || [ ! -w /usr ]' sh "${wanted[*]}" >/dev/null 2>&1
+  ((status != 0)) || echo yes
+}
+
+# check_sandbox: containers may allow no mount namespaces. systemd then starts no such service, or one without its sandbox.
+check_sandbox() {
+  local sandboxed plain unit=mlflow-vps-preflight-$$ journal reason
+  sandboxed=$(in_unit "$unit" "${sandbox[@]}")
+  [[ -z $sandboxed ]] || return 0
+  plain=$(in_unit "$unit-plain")
+  [[ -n $plain ]] || return 0 # it is something else, which another step names
+  journal=$(as_root journalctl --unit "$unit" --lines 20 --no-pager --output cat)
+  reason=$(found --ignore-case --max-count=1 namespac <<<"$journal")
+  problem "services get no mount namespaces here, and MLflow's needs one for its sandbox (systemd says: ${reason:-nothing}); use a VPS that is a virtual machine (KVM), or have nesting allowed for this container"
+}
+
 check_clock() {
   local now difference direction=fast
   # The probe says what time it is where the program runs; a command does not, and the probe has looked before it.
@@ -122,6 +147,7 @@ check() {
     check_room / "$room_running"
   else
     check_room /opt "$room_needed"
+    check_sandbox
   fi
   check_room "$artifacts" "$room_running"
   find_holders "$proxy_port" "$http_port" "$service_port" "$((service_port + 1))" "$database_port"
