@@ -71,9 +71,9 @@ describe("a bare host with all that others have left there", () => {
   });
 
   it("starts nginx only with its site, which a unit without IPv6 can serve", async () => {
-    expect(
-      await guest.run("systemctl is-enabled nginx; ls -A /run/systemd/system; ls /usr/sbin/policy-rc.d 2>&1"),
-    ).toMatch(/^enabled\n(?!.*nginx)/s);
+    expect(await guest.run("systemctl is-enabled nginx; ls -A /run/systemd/system")).toMatch(
+      /^enabled(?!.*nginx)/s,
+    );
     expect(
       await guest.run(
         "dpkg --status nginx | grep -c 'ok installed'; grep -c 'listen \\[::\\]' /etc/nginx/sites-available/mlflow-vps || true",
@@ -89,7 +89,8 @@ describe("a bare host with all that others have left there", () => {
     expect((await deployment.drift()).join("\n")).toMatch(
       new RegExp(`/etc/nginx/conf.d/theirs.conf has a server for ${guest.address} on port 443 too`),
     );
-    await guest.run("rm /etc/nginx/conf.d/theirs.conf; systemctl reload nginx");
+    await guest.run("rm /etc/nginx/conf.d/theirs.conf");
+    await deployment.up(); // which reloads nginx
     expect(await deployment.drift()).toEqual([]);
   });
 

@@ -69,7 +69,8 @@ apply() {
     [[ -z $stale ]] || rm -f "$drain_file"
     start_nginx
   else
-    has_read=$(nginx_has_read "$site_file" "$site_link")
+    # Where the answers were wrong for something of others, they may have mended it since.
+    has_read=$(nginx_has_read "$site_file" "$site_link" /etc/nginx/nginx.conf /etc/nginx/sites-enabled /etc/nginx/conf.d)
     [[ -n $has_read && -z $stale ]] || reload_nginx "$site_file" "$site_link"
   fi
   tell_obstacles
