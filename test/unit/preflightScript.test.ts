@@ -14,7 +14,7 @@ const stubs = `
   check_system() { :; }
   check_sudo() { :; }
   unmanaged_servers() { :; }
-  in_unit() { echo yes; }
+  unit_refusal() { :; }
   as_root() { printf 'Avail\\n9999999\\n'; }`;
 const freePorts = "find_holders() { :; }";
 const values = () => ({
@@ -131,16 +131,12 @@ describe("the processor", () => {
 
 describe("the sandbox of the service", () => {
   /** systemd refuses a unit with such properties, or every one. */
-  const refused = (which: string) => `${freePorts}
-    in_unit() { [[ ${which} ]] || echo yes; }
-    as_root() {
-      [[ $1 == journalctl ]] || { printf 'Avail\\n9999999\\n'; return; }
-      printf '%s\\n' 'Starting /usr/bin/sh' 'run.service: Failed to set up mount namespacing: No space left' 'Failed at step NAMESPACE'
-    }`;
+  const refused = (which: string) =>
+    `${freePorts}\nunit_refusal() { if [[ ${which} ]]; then echo 'said by systemd'; fi; }`;
 
   test("that systemd cannot set up is named with what it says", async () => {
-    expect((await preflight(refused("$# -gt 1"))).stdout).toMatch(
-      /^services get no mount namespaces here, .*\(systemd says: run.service: Failed to set up mount namespacing: No space left\); use /,
+    expect((await preflight(refused("$# -gt 0"))).stdout).toMatch(
+      /^services get no mount namespaces here, .*\(systemd says: said by systemd\); use /,
     );
   });
 
@@ -150,22 +146,33 @@ describe("the sandbox of the service", () => {
 
   test("is not tried again once the server has been set up", async () => {
     mkdirSync(join(directory, "release"));
-    expect(await preflight(refused("$# -gt 1"))).toEqual(fit);
+    expect(await preflight(refused("$# -gt 0"))).toEqual(fit);
   });
 
+  const unnamed = "Failed to connect to bus";
   test.each([
-    ["ProtectSystem=strict", 0, "yes\n"],
-    ["ProtectSystem=strict", 1, ""],
-  ])("with %s holds when the unit's program ends with %i", async (property, code, answer) => {
+    ["runs", "exit 0", ""],
+    ["is refused", "echo 'Running as unit: run-u7.service' >&2; exit 1", "run-u7.service: no namespacing\n"],
+    ["is refused without a unit", `echo '${unnamed}' >&2; exit 1`, `${unnamed}\n`],
+    ["ends without a word", "exit 1", "nothing\n"],
+  ])("is tried with a unit that %s", async (_, systemdRun, refusal) => {
+    const bin = join(directory, "bin");
+    mkdirSync(bin);
+    for (const [name, text] of [
+      ["systemd-run", `printf '%s ' "$@" >"${directory}/called"; ${systemdRun}`],
+      ["journalctl", `echo Starting; echo "$2: no namespacing"; echo 'at step NAMESPACE'`],
+    ]) {
+      writeFileSync(join(bin, name ?? ""), `#!/bin/sh\n${text}\n`, { mode: 0o755 });
+    }
     const { stdout } = await runStep(
       "preflight",
       "check",
       values(),
-      `check() { as_root() { echo "$@" >"${directory}/called"; return ${code}; }; in_unit tried ${property} B=c; }`,
+      `check() { as_root() { PATH=${bin}:$PATH "$@"; }; unit_refusal A=b C=d; }`,
     );
-    expect(stdout).toBe(answer);
+    expect(stdout).toBe(refusal);
     expect(readFileSync(join(directory, "called"), "utf8")).toContain(
-      ` --unit=tried --property=${property} --property=B=c sh -c `,
+      " --property=A=b --property=C=d sh -c [ ! -w /usr ] ",
     );
   });
 

@@ -50,7 +50,8 @@ require_artifacts_for_service() {
   [[ -n $old_artifacts && -d $place ]] || return 0
   user=$(has_entry passwd "$account")
   if [[ -n $user ]]; then user=$account; else user=nobody; fi
-  tried=$(mktemp -d "$place/.mlflow-vps.XXXXXX")
+  tried=$place/.mlflow-vps
+  mkdir -p "$tried"
   at_exit rmdir "$tried"
   said=$(chown "$user" "$tried" 2>&1) || code=$?
   kept=$(keeps_owners "$said")

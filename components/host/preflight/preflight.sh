@@ -98,25 +98,26 @@ check_processor() {
 readonly sandbox=(ProtectSystem=strict PrivateTmp=true PrivateDevices=true ProtectProc=invisible ProcSubset=pid
   ProtectControlGroups=true ProtectKernelTunables=true)
 
-# in_unit UNIT PROPERTY...: whether a service with these properties runs; with ProtectSystem, only where that is in force.
-in_unit() {
-  local wanted=("${@:2}") status
+# unit_refusal PROPERTY...: what systemd says against a service with these properties; nothing when it runs. With the sandbox it
+# must also be in force.
+unit_refusal() {
   # shellcheck disable=SC2016 # for the other shell
-  attempt as_root systemd-run --quiet --collect --service-type=oneshot --unit="$1" "${wanted[@]/#/--property=}" \
-    sh -c '[ -z "$1" ] || [ ! -w /usr ]' sh "${wanted[*]}" >/dev/null 2>&1
-  ((status != 0)) || echo yes
+  as_root sh -c 'trial=:
+    [ $# = 0 ] || trial="[ ! -w /usr ]"
+    said=$(systemd-run --collect --service-type=oneshot "$@" sh -c "$trial" 2>&1) && exit
+    unit=$(printf "%s" "$said" | sed -n "s/.*\(run-[a-z0-9-]*\.service\).*/\1/p;q")
+    if [ -n "$unit" ]; then journalctl --unit "$unit" --lines 20 --no-pager --output cat; fi | grep -i -m 1 namespac ||
+      echo "${said:-nothing}"' sh "${@/#/--property=}"
 }
 
 # check_sandbox: containers may allow no mount namespaces. systemd then starts no such service, or one without its sandbox.
 check_sandbox() {
-  local sandboxed plain unit=mlflow-vps-preflight-$$ journal reason
-  sandboxed=$(in_unit "$unit" "${sandbox[@]}")
-  [[ -z $sandboxed ]] || return 0
-  plain=$(in_unit "$unit-plain")
-  [[ -n $plain ]] || return 0 # it is something else, which another step names
-  journal=$(as_root journalctl --unit "$unit" --lines 20 --no-pager --output cat)
-  reason=$(found --ignore-case --max-count=1 namespac <<<"$journal")
-  problem "services get no mount namespaces here, and MLflow's needs one for its sandbox (systemd says: ${reason:-nothing}); use a VPS that is a virtual machine (KVM), or have nesting allowed for this container"
+  local refusal plain
+  refusal=$(unit_refusal "${sandbox[@]}")
+  [[ -n $refusal ]] || return 0
+  plain=$(unit_refusal)
+  [[ -z $plain ]] || return 0 # it is something else, which another step names
+  problem "services get no mount namespaces here, and MLflow's needs one for its sandbox (systemd says: ${refusal//$'\n'/ }); use a VPS that is a virtual machine (KVM), or have nesting allowed for this container"
 }
 
 check_clock() {

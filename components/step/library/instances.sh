@@ -43,7 +43,7 @@ make_artifacts() {
     return
   fi
   # shellcheck disable=SC2016 # for the other shell
-  attempt as_user "$account" sh -c 'file=$(mktemp "$1/.mlflow-vps.XXXXXX") && rm "$file"' sh "$artifacts"
+  attempt as_user "$account" sh -c 'touch "$1" && rm "$1"' sh "$artifacts/.mlflow-vps"
   ((status == 0)) ||
     fail "the service cannot write to $artifacts, and its file system does not let it be given to the user $account (${said:-it keeps the owner}): mount it for that user (CIFS, FAT: uid=$account,gid=$account; sshfs: allow_other,uid=…,gid=…), then run again"
   say "$artifacts stays as it is mounted ($wrong): the service can write there"

@@ -11,5 +11,5 @@ for site in "$WORLD"/etc/nginx/sites-enabled/*; do
   done || exit 1
 done
 case ${1:-} in
-  -T) for site in "$WORLD"/etc/nginx/sites-enabled/*; do echo "# configuration file ${site#"$WORLD"}:" && /bin/cat "$site"; done ;;
+  -T) for site in "$WORLD"/etc/nginx/sites-enabled/*; do echo "# configuration file $site:" && /bin/cat "$site"; done ;;
 esac
