@@ -73,7 +73,8 @@ export class MlflowServer extends pulumi.ComponentResource {
 }
 
 /**
- * Variables that MLflow's client reads, for a shell or a dotenv file; no value needs quoting.
+ * Variables that MLflow's client reads, for a shell, a dotenv file, docker's --env-file or systemd's EnvironmentFile: nothing in a
+ * value is quoted or expanded by any of them.
  *
  * @param ownAuthority the client must be told whom to trust: the output `caCertificate`, put beside as mlflow-ca.pem
  */
@@ -87,8 +88,8 @@ export function renderClientEnv(
     `MLFLOW_TRACKING_URI=${uri}`,
     `MLFLOW_TRACKING_USERNAME=${user}`,
     `MLFLOW_TRACKING_PASSWORD=${passwords[user]}`,
-    // biome-ignore lint/suspicious/noTemplateCurlyInString: the reader of the file puts the directory in
-    ...(ownAuthority ? ["MLFLOW_TRACKING_SERVER_CERT_PATH=${PWD}/mlflow-ca.pem"] : []),
+    // Relative to where the client runs: not every reader of such files knows variables.
+    ...(ownAuthority ? ["MLFLOW_TRACKING_SERVER_CERT_PATH=mlflow-ca.pem"] : []),
     "",
   ].join("\n");
 }

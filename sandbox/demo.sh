@@ -81,8 +81,8 @@ up() {
   wait "$making_client" || { cat "$guest/client.log" >&2 && exit 1; }
   say "the experiment"
   output caCertificate >"$guest/mlflow-ca.pem"
-  # With the whole path in place of the shell's directory, so that it works from everywhere.
-  (umask 077 && output clientEnv | sed "s|\${PWD}|$PWD/$guest|" >"$guest/client.env")
+  # With the whole path, so that it works from everywhere.
+  (umask 077 && output clientEnv | sed "s|=mlflow-ca.pem|=$PWD/$guest/mlflow-ca.pem|" >"$guest/client.env")
   set -a
   # shellcheck disable=SC1091 # made just now
   . "$guest/client.env"

@@ -111,7 +111,7 @@ export function explainLoginError(
     return `${target}: nothing listens there. Check host.port, and that sshd runs on the host.`;
   }
   if (/EHOSTUNREACH|ENETUNREACH|ETIMEDOUT|timed out/i.test(cause)) {
-    return `${target}: no answer. Check host.address, that the host is on, and that no firewall is in the way.`;
+    return `${target}: no answer. Check host.address, that the host is on, and that no firewall is in the way. Where the host is gone for good, 'pulumi stack rm --force --preserve-config' forgets its stack.`;
   }
   if (/before handshake|closed the connection|ECONNRESET/i.test(cause)) {
     return (

@@ -43,6 +43,10 @@ describe("a bare host with all that others have left there", () => {
     await guest.run(
       "for program in python3 openssl curl; do printf '#!/bin/sh\\nexit 1\\n' >/usr/local/bin/$program; chmod 0755 /usr/local/bin/$program; done",
     );
+    await guest.run(
+      `mkdir /etc/systemd/system/nginx.service.d
+       printf '[Service]\\nRestrictAddressFamilies=~AF_INET6\\n' >/etc/systemd/system/nginx.service.d/theirs.conf`,
+    );
     await guest.start("sleep 8; cp -a /root/apt/. /etc/apt/; rm -r /root/apt");
     printed = await deployment.up();
   });
@@ -64,5 +68,39 @@ describe("a bare host with all that others have left there", () => {
   it("is told of sources that cannot be read", () => {
     expect(printed).toMatch(/apt cannot read all of its sources: .*no-such-suite/);
     expect(printed).toMatch(/apt cannot read all of its sources: .*cdrom/);
+  });
+
+  it("starts nginx only with its site, which a unit without IPv6 can serve", async () => {
+    expect(await guest.run("systemctl is-enabled nginx; ls -A /run/systemd/system")).toMatch(
+      /^enabled(?!.*nginx)/s,
+    );
+    expect(
+      await guest.run(
+        "dpkg --status nginx | grep -c 'ok installed'; grep -c 'listen \\[::\\]' /etc/nginx/sites-available/mlflow-vps || true",
+      ),
+    ).toBe("1\n0");
+  });
+
+  it("names another site that has its name", async () => {
+    await guest.run(
+      `printf 'server { listen 443 ssl; server_name ${guest.address}; ssl_certificate %s; ssl_certificate_key %s; }' \\
+         /etc/mlflow-vps/server.pem /etc/mlflow-vps/server.pem >/etc/nginx/conf.d/theirs.conf; systemctl reload nginx`,
+    );
+    expect((await deployment.drift()).join("\n")).toMatch(
+      new RegExp(`/etc/nginx/conf.d/theirs.conf has a server for ${guest.address} on port 443 too`),
+    );
+    await guest.run("rm /etc/nginx/conf.d/theirs.conf");
+    await deployment.up(); // which reloads nginx
+    expect(await deployment.drift()).toEqual([]);
+  });
+
+  it("serves under another user of nginx, and names an nginx.conf that does not load it", async () => {
+    await guest.run(
+      "sed -i 's/^user .*/user nobody nogroup;/; s#sites-enabled/[*]#sites-enabled/*.conf#' /etc/nginx/nginx.conf; systemctl restart nginx",
+    );
+    await expect(deployment.up()).rejects.toThrow(/nginx does not load .*add 'include /);
+    await guest.run("sed -i 's#sites-enabled/[*].conf#sites-enabled/*#' /etc/nginx/nginx.conf");
+    await deployment.up();
+    expect(await deployment.drift()).toEqual([]);
   });
 });

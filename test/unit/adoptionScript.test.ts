@@ -255,6 +255,76 @@ describe("the artifacts", () => {
   });
 });
 
+describe("artifacts that are not", () => {
+  const refuse = (lines: string, answer = "") => withStep(`old_database=old; ${lines}`, answer);
+  const schema = "datname* | *alembic_version";
+
+  test.each([
+    ["s3://bucket/x", "s3"],
+    ["sftp://deploy@files/x", "sftp"],
+    ["wasbs://c@a.blob.core.windows.net", "wasbs"],
+  ])("on this host but in %s are refused", async (root, scheme) => {
+    const { code, stderr } = await refuse(
+      `old_artifacts='' old_root=${root}; require_artifacts_here x.service`,
+    );
+    expect(code).toBe(1);
+    expect(stderr).toContain(
+      `x.service runs an unmanaged MLflow server that cannot be adopted: artifacts of its experiments are in ${scheme}, and`,
+    );
+  });
+
+  test.each([
+    ["s3\ngs", "artifacts of its experiments are in s3, gs, and"],
+    ["", ""],
+  ])("where its settings say but in the stores %j of single experiments", async (stores, cause) => {
+    const { code, stderr } = await refuse(
+      "old_artifacts=/x old_root=/x; require_artifacts_here x.service",
+      `case $2 in *${schema}*) echo 1 ;; *place*) printf '%s' '${stores}' ;; esac`,
+    );
+    expect(code).toBe(cause === "" ? 0 : 1);
+    expect(stderr).toContain(cause);
+  });
+
+  test("asked for in a database that does not answer are not taken for none", async () => {
+    const { code } = await refuse(
+      "old_artifacts=/x old_root=/x; require_artifacts_here x.service",
+      `case $2 in *${schema}*) echo 1 ;; *) ${unreachable} ;; esac`,
+    );
+    expect(code).not.toBe(0);
+  });
+
+  const refused = "echo \"chown: changing ownership of 'x': Operation not permitted\" >&2; return 1";
+  const given = (chown: string, writes: boolean) =>
+    withStep(`old_artifacts=$PWD/old; mkdir -p old
+      chown() { ${chown}; }; has_entry() { echo yes; }; as_user() { [[ $1 == mlflow ]] && ${writes}; }
+      stat() { echo nobody-in-particular; }
+      require_artifacts_for_service x.service; give_artifacts old; ls -A old`);
+
+  test.each([
+    ["refused", refused],
+    ["ignored", ":"],
+  ])("given to anybody, for that is %s, stay as they are where the service can write", async (_, chown) => {
+    expect(await given(chown, true)).toEqual({ code: 0, stdout: "", stderr: "" });
+  });
+
+  test.each([
+    ["refused", refused, "Operation not permitted)"],
+    ["ignored", ":", "(the file system keeps the owner)"],
+  ])("given to anybody, for that is %s, are refused where it cannot", async (_, chown, why) => {
+    const { code, stderr } = await given(chown, false);
+    expect(code).toBe(1);
+    expect(stderr).toContain("cannot be given to the user mlflow, who cannot write there");
+    expect(stderr).toContain(why);
+    expect(readdirSync(join(directory, "old"))).toEqual([]);
+  });
+
+  test("given because of another failure end the run", async () => {
+    const { code, stderr } = await given("echo 'Input/output error' >&2; return 1", true);
+    expect(code).toBe(1);
+    expect(stderr).toContain("Input/output error");
+  });
+});
+
 describe("what a unit says of its data", () => {
   /** A unit with this environment and command. */
   const unit = (environment: string, command: string, files = "") => `

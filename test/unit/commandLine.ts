@@ -148,8 +148,7 @@ export const outputs = {
       "MLFLOW_TRACKING_URI=https://203.0.113.7",
       "MLFLOW_TRACKING_USERNAME=ada",
       "MLFLOW_TRACKING_PASSWORD=ADAS-PASSWORD",
-      // biome-ignore lint/suspicious/noTemplateCurlyInString: the reader of the file puts the directory in
-      "MLFLOW_TRACKING_SERVER_CERT_PATH=${PWD}/mlflow-ca.pem",
+      "MLFLOW_TRACKING_SERVER_CERT_PATH=mlflow-ca.pem",
       "",
     ].join("\n"),
   ),

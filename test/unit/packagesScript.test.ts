@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { beforeEach, describe, expect, test } from "vitest";
 import type { Action } from "../../components/step/script";
@@ -30,6 +30,8 @@ const stubs = `
   dpkg() { called "dpkg $1"; }
   cloud-init() { echo 'status: done'; }
   lists_are_fresh() { echo yes; }
+  is_active() { echo yes; }
+  nginx_is_held() { :; }
   sleep() { called sleep; }`;
 const packages = (action: Action, lines = ""): Promise<Ended> =>
   runStep("packages", action, { packages: ["curl", "nginx"], home: directory }, `${stubs}\n${lines}`);
@@ -246,6 +248,50 @@ describe("packages are installed", () => {
     expect(code).toBe(1);
     expect(stdout).toContain("in part: theirs (half-installed); ");
     expect(stderr).toContain("FAILED: installing nginx");
+  });
+
+  /** nginx does not run, and systemd masks and unmasks it in this boot. */
+  const stopped = `
+    is_active() { :; }
+    nginx_is_held() { [[ ! -e $home/mask ]] || echo yes; }
+    systemctl() {
+      called "systemctl $*"
+      if [[ $1 == mask ]]; then touch "$home/mask"; else rm "$home/mask"; fi
+    }`;
+  const masked = "systemctl mask --runtime nginx.service\n";
+  const unmasked = "systemctl unmask --runtime nginx.service\n";
+
+  test("while nginx, if it does not run, cannot be started", async () => {
+    expect(await packages("apply", stopped)).toMatchObject({ code: 0 });
+    expect(read("commands")).toBe(`${masked}apt-get install\n${unmasked}`);
+  });
+
+  test.each([
+    ["fails", "apt-get() { called apt-get; return 100; }"],
+    ["is ended", 'apt-get() { called apt-get; kill -TERM "$$"; }'],
+  ])("and nginx can be started again when that %s", async (_, lines) => {
+    expect((await packages("apply", `${stopped}\n${lines}`)).code).not.toBe(0);
+    expect(read("commands")).toContain(masked);
+    expect(read("commands")).toMatch(/unmask --runtime nginx.service\n$/);
+  });
+
+  test("and what a killed run has left is named, and put right without apt", async () => {
+    await packages("apply", `${stopped}\napt-get() { installs; kill -KILL "$$"; sleep 1; }`);
+    expect(read("commands")).toMatch(new RegExp(`^${masked}`));
+    expect((await packages("check", stopped)).stdout).toBe(
+      "nginx is masked until the next boot, by an installation that was interrupted\n",
+    );
+    rmSync(file("commands"));
+    expect(await packages("apply", stopped)).toMatchObject({ code: 0 });
+    expect(read("commands")).toBe(unmasked);
+  });
+
+  test("and a nginx of others is no matter to packages without it", async () => {
+    const held = stopped.replace(/nginx_is_held.*/, "");
+    const body = `${stubs}\n${held}\ninstalls() { echo 'curl installed' >"$home/installed"; }`;
+    writeFileSync(file("installed"), "");
+    await runStep("packages", "apply", { packages: ["curl"], home: directory }, body);
+    expect(read("commands")).toBe("apt-get install\n");
   });
 
   test("and what apt said before the run was killed is in the log", async () => {

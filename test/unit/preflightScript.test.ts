@@ -1,8 +1,9 @@
-import { mkdirSync, writeFileSync } from "node:fs";
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { type AddressInfo, createServer } from "node:net";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { quote } from "../../components/step/script";
+import { renderUnit } from "../../components/tracking/service/render";
 import type { Ended } from "./bash";
 import { bash, directory, render, runStep } from "./hostScript";
 import { runFunctions } from "./stepFunctions";
@@ -13,6 +14,7 @@ const stubs = `
   check_system() { :; }
   check_sudo() { :; }
   unmanaged_servers() { :; }
+  unit_refusal() { :; }
   as_root() { printf 'Avail\\n9999999\\n'; }`;
 const freePorts = "find_holders() { :; }";
 const values = () => ({
@@ -124,6 +126,60 @@ describe("the processor", () => {
     expect(stdout).toMatch(
       /^the processor lacks popcnt sse4_1 sse4_2 ssse3 \(x86-64-v2\), .* CPU type 'host'/,
     );
+  });
+});
+
+describe("the sandbox of the service", () => {
+  /** systemd refuses a unit with such properties, or every one. */
+  const refused = (which: string) =>
+    `${freePorts}\nunit_refusal() { if [[ ${which} ]]; then echo 'said by systemd'; fi; }`;
+
+  test("that systemd cannot set up is named with what it says", async () => {
+    expect((await preflight(refused("$# -gt 0"))).stdout).toMatch(
+      /^services get no mount namespaces here, .*\(systemd says: said by systemd\); use /,
+    );
+  });
+
+  test("is not blamed where no service can be tried", async () => {
+    expect(await preflight(refused("1"))).toEqual(fit);
+  });
+
+  test("is not tried again once the server has been set up", async () => {
+    mkdirSync(join(directory, "release"));
+    expect(await preflight(refused("$# -gt 0"))).toEqual(fit);
+  });
+
+  const unnamed = "Failed to connect to bus";
+  test.each([
+    ["runs", "exit 0", ""],
+    ["is refused", "echo 'Running as unit: run-u7.service' >&2; exit 1", "run-u7.service: no namespacing\n"],
+    ["is refused without a unit", `echo '${unnamed}' >&2; exit 1`, `${unnamed}\n`],
+    ["ends without a word", "exit 1", "nothing\n"],
+  ])("is tried with a unit that %s", async (_, systemdRun, refusal) => {
+    const bin = join(directory, "bin");
+    mkdirSync(bin);
+    for (const [name, text] of [
+      ["systemd-run", `printf '%s ' "$@" >"${directory}/called"; ${systemdRun}`],
+      ["journalctl", `echo Starting; echo "$2: no namespacing"; echo 'at step NAMESPACE'`],
+    ]) {
+      writeFileSync(join(bin, name ?? ""), `#!/bin/sh\n${text}\n`, { mode: 0o755 });
+    }
+    const { stdout } = await runStep(
+      "preflight",
+      "check",
+      values(),
+      `check() { as_root() { PATH=${bin}:$PATH "$@"; }; unit_refusal A=b C=d; }`,
+    );
+    expect(stdout).toBe(refusal);
+    expect(readFileSync(join(directory, "called"), "utf8")).toContain(
+      " --property=A=b --property=C=d sh -c [ ! -w /usr ] ",
+    );
+  });
+
+  test("is tried with lines of the service's unit", () => {
+    const [, tried = ""] = /^readonly sandbox=\(([^)]*)\)/m.exec(bodyOf("preflight")) ?? [];
+    const unit = renderUnit("mlflow", "/srv").split("\n");
+    expect(unit).toEqual(expect.arrayContaining(tried.split(/\s+/)));
   });
 });
 

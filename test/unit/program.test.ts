@@ -568,8 +568,7 @@ describe("the outputs", () => {
           "MLFLOW_TRACKING_URI=https://mlflow.example.org:8443",
           "MLFLOW_TRACKING_USERNAME=ada",
           `MLFLOW_TRACKING_PASSWORD=${passwordOf("ada")}`,
-          // biome-ignore lint/suspicious/noTemplateCurlyInString: a variable of the shell
-          "MLFLOW_TRACKING_SERVER_CERT_PATH=${PWD}/mlflow-ca.pem",
+          "MLFLOW_TRACKING_SERVER_CERT_PATH=mlflow-ca.pem",
           "",
         ].join("\n"),
         caCertificate: "CERTIFICATE of mlflow-authority-certificate\n",

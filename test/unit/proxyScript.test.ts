@@ -1,3 +1,4 @@
+import { spawnSync } from "node:child_process";
 import {
   existsSync,
   lstatSync,
@@ -17,6 +18,8 @@ import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import type { Values } from "../../components/step/script";
 import { runFunctions } from "./stepFunctions";
 
+const rivals = join(__dirname, "../../components/entrance/proxy/rivals.py");
+
 let directory: string;
 let usersFile: string;
 let values: Values;
@@ -33,12 +36,16 @@ beforeEach(() => {
     site: "the new site",
     uri: "https://mlflow.example.org",
     port: 443,
+    httpPort: 80,
+    names: ["mlflow.example.org", "203.0.113.7"],
+    rivals: readFileSync(rivals, "utf8"),
   };
+  writeFileSync(join(directory, "etc/nginx/nginx.conf"), "user www-data;\nevents {}\n");
 });
 afterEach(() => rmSync(directory, { recursive: true }));
 
 /** Owners are root's to give. */
-const anybody = "chown() { :; }\ncheck_access() { :; }\n";
+const anybody = "chown() { :; }\ncheck_access() { :; }\nsystemctl() { :; }\n";
 const run = (lines: string) => runFunctions("proxy", values, anybody + lines, directory);
 /** Stands in for a command that fails at its n-th call; the calls are counted across subshells. */
 const failing = (command: string, nth: number) => `
@@ -123,6 +130,7 @@ describe("the site", () => {
   const nginx = (verdict: string) => `
 nginx() {
   if [[ $1 == -v ]]; then echo "nginx version: nginx/1.22.1" >&2; return; fi
+  if [[ $1 == -T ]]; then echo "# configuration file $site_link:"; return; fi
   ${verdict}
 }
 `;
@@ -146,7 +154,15 @@ md5sum() { echo "40be4e59b9a2a2b5dffb918c0e86b3d7  -"; }
     ["etc/nginx", "etc/nginx/sites-available", "etc/nginx/sites-enabled"]
       .flatMap((name) => readdirSync(join(directory, name)))
       .sort();
-  const names = ["default", "default", "mlflow-vps", "mlflow-vps", "sites-available", "sites-enabled"];
+  const names = [
+    "default",
+    "default",
+    "mlflow-vps",
+    "mlflow-vps",
+    "nginx.conf",
+    "sites-available",
+    "sites-enabled",
+  ];
   const asBefore = () => {
     expect(readFileSync(available(), "utf8")).toBe(old);
     expect(lstatSync(available()).mtimeMs).toBe(1_000_000_000_000);
@@ -167,6 +183,19 @@ md5sum() { echo "40be4e59b9a2a2b5dffb918c0e86b3d7  -"; }
     asWanted();
   });
 
+  test.each([
+    ["", "yes"],
+    ["AF_UNIX AF_INET AF_INET6", "yes"],
+    ["~AF_NETLINK", "yes"],
+    ["~AF_INET6", ""],
+    ["~AF_INET6 AF_NETLINK", ""],
+    ["AF_INET AF_UNIX", ""],
+  ])("with %j as the families of addresses of nginx's unit: with IPv6 %j", async (families, with6) => {
+    values = { ...values, site: "listen 443;\n    listen [::]:443;" };
+    const { stdout } = await run(`${takes}unit_property() { echo '${families}'; }\nsite_here`);
+    expect(stdout).toBe(with6 ? "listen 443;\n    listen [::]:443;\n" : "listen 443;\n");
+  });
+
   test("that nginx refuses leaves all as it was, to the time of the file", async () => {
     prepare();
     const { code, stderr } = await run(`${dpkg}${refuses}put_site`);
@@ -177,7 +206,21 @@ md5sum() { echo "40be4e59b9a2a2b5dffb918c0e86b3d7  -"; }
 
   test("that nginx refuses on a bare host leaves nothing", async () => {
     expect((await run(`${refuses}put_site`)).code).toBe(1);
-    expect(nothingLeft()).toEqual(["sites-available", "sites-enabled"]);
+    expect(nothingLeft()).toEqual(["nginx.conf", "sites-available", "sites-enabled"]);
+  });
+
+  test("that nginx refuses for want of Lua names what nginx.conf lacks", async () => {
+    const noLua = nginx(`echo 'unknown directive "lua_shared_dict" in x:25' >&2; return 1`);
+    expect((await run(`${noLua}put_site`)).stderr).toContain("modules-enabled/*.conf;', which");
+  });
+
+  test("that nginx does not load is taken back, and what nginx.conf lacks is named", async () => {
+    prepare();
+    const other = takes.replace("$site_link:", "$site_link.conf:");
+    const { code, stderr } = await run(`${dpkg}${other}put_site`);
+    expect(code).toBe(1);
+    expect(stderr).toContain(`nginx does not load ${link()}: add 'include ${link()};' to the http block of`);
+    asBefore();
   });
 
   test("is as before when the run is ended while nginx looks", async () => {
@@ -246,6 +289,142 @@ md5sum() { echo "40be4e59b9a2a2b5dffb918c0e86b3d7  -"; }
     }
     expect((await run("restore_site")).code).toBe(0);
     asBefore();
+  });
+});
+
+describe("what else nginx serves", () => {
+  const site = (file: string, ...lines: string[]) =>
+    `# configuration file /etc/nginx/${file}:\n${lines.join("\n")}\n`;
+  const ours = site(
+    "sites-enabled/mlflow-vps",
+    "server { listen 80; listen [::]:80; server_name mlflow.example.org 203.0.113.7; }",
+    "server {",
+    "  listen 443 ssl http2; listen [::]:443 ssl http2; server_name mlflow.example.org 203.0.113.7;",
+    "  rewrite_by_lua_block { local b = { 1 } if #b == 4 then return end }",
+    "}",
+  );
+  /** What is said of other sites, without their remedies. */
+  const told = (configuration: string, nameless = "") => {
+    const { stdout, stderr, status } = spawnSync(
+      "python3",
+      [
+        rivals,
+        "/etc/nginx/sites-enabled/mlflow-vps",
+        "/etc/nginx/sites-available/mlflow-vps",
+        "mlflow.example.org 203.0.113.7",
+        "443 80",
+        nameless,
+      ],
+      { input: configuration, encoding: "utf8" },
+    );
+    expect({ status, stderr }).toEqual({ status: 0, stderr: "" });
+    return stdout.replaceAll(/: [^:]*$/gm, "").trimEnd();
+  };
+
+  test.each([
+    ["another name", "listen 443 ssl; server_name shop.example.org;"],
+    ["a name like ours", "listen 443 ssl; server_name xmlflow.example.org *.example.org;"],
+    ["our name on another port", "listen 8443 ssl; listen unix:/run/x; server_name mlflow.example.org;"],
+    ["our name in a comment", "listen 443 ssl; # server_name mlflow.example.org;"],
+    ["our name as the argument of something else", "listen 443; return 301 https://mlflow.example.org;"],
+  ])("is no matter with %s", (_, server) => {
+    expect(told(`${ours}${site("sites-enabled/shop", "server {", server, "}")}`)).toBe("");
+    expect(told(`${site("conf.d/shop.conf", "server {", server, "}")}${ours}`)).toBe("");
+  });
+
+  test.each([
+    ["443 ssl", "443"],
+    ["*:443 ssl", "443"],
+    ["[::]:443 ssl", "443"],
+    ["0.0.0.0:80", "80"],
+    ["80 default_server", "80"],
+  ])("takes our name with 'listen %s'", (listen, port) => {
+    const theirs = [
+      "map $a $b {",
+      "  default 1;",
+      "}",
+      "server {",
+      `  listen ${listen};`,
+      "  location ~ ^/[0-9]{3}$ { return 404; }",
+      "  server_name shop.example.org",
+      "    MLflow.example.org;",
+      "}",
+    ];
+    expect(told(`${ours}${site("conf.d/shop.conf", ...theirs)}`)).toBe(
+      `/etc/nginx/conf.d/shop.conf has a server for mlflow.example.org on port ${port} too, and nginx takes the first`,
+    );
+  });
+
+  test("takes our name without a word about ports", () => {
+    expect(told(`${ours}${site("nginx.conf", "http { server { server_name 203.0.113.7; } }")}`)).toContain(
+      "/etc/nginx/nginx.conf has a server for 203.0.113.7 on port 80",
+    );
+  });
+
+  test.each(["203.0.113.7:443 ssl", "[2001:db8::1]:443 ssl", "localhost:443"])(
+    "takes all requests to its address with 'listen %s'",
+    (listen) => {
+      expect(
+        told(`${ours}${site("sites-enabled/shop", `server { listen ${listen}; server_name x; }`)}`),
+      ).toBe(
+        `/etc/nginx/sites-enabled/shop has a server for ${listen.replace(/:443.*/, "")} alone, which gets all requests that come to it on port 443`,
+      );
+    },
+  );
+
+  test("gives its certificate to who comes by an address, where it is the default", () => {
+    const shop = (listen: string) =>
+      site("sites-enabled/shop", `server { listen ${listen}; server_name x; }`);
+    const line =
+      "/etc/nginx/sites-enabled/shop has the default server of port 443, whose certificate clients get who come by an address";
+    expect(told(`${shop("443 ssl")}${ours}`, "443")).toBe(line);
+    expect(told(`${ours}${shop("443 ssl")}`, "443")).toBe("");
+    expect(told(`${ours}${shop("443 ssl default_server")}`, "443")).toBe(line);
+    expect(told(`${shop("443 ssl")}${ours}`)).toBe("");
+  });
+
+  test.each([
+    ["https://mlflow.example.org", ""],
+    ["https://203.0.113.7:8443", "443"],
+    ["https://[2001:db8::1]", "443"],
+    ["http://203.0.113.7", ""],
+  ])("is asked for as by a client of %s", async (uri, nameless) => {
+    values = { ...values, uri };
+    const { stdout } = await run(
+      `nginx() { echo "# configuration file $site_file:"; }\npython3() { printf '<%s>' "\${@:5}"; }\nobstacles`,
+    );
+    expect(stdout).toBe(`<mlflow.example.org 203.0.113.7><443 80><${nameless}>`);
+  });
+
+  test.each([
+    ["is told with wrong answers", "", "", "000\nin the way\n"],
+    [
+      "is no question while nginx rejects what is on disk",
+      "",
+      "refused",
+      "nginx rejects its configuration on disk; 'nginx -t' shows why\n000\n",
+    ],
+    ["is no question while files of ours are wrong", "changed", "", "changed\n"],
+  ])("%s", async (_, files, refusal, lines) => {
+    const { stdout } = await run(`
+      check_programs() { :; }; check_files() { echo ${files}; }; nginx_refusal() { echo ${refusal}; }
+      remember_units() { :; }; starts_at_boot() { echo yes; }; is_active() { echo yes; }; nginx_has_read() { echo yes; }
+      drain_flag_is_stale() { :; }; check_answers() { echo 000; }; obstacles() { echo in the way; }
+      check`);
+    expect(stdout).toBe(lines);
+  });
+});
+
+describe("the user of nginx", () => {
+  test.each([
+    ["user www-data;", "www-data"],
+    ["# user www-data;\n  user nginx;\n", "nginx"],
+    ["user deploy  staff ;", "staff"],
+    ["worker_processes 1;", "nogroup"],
+    ["map $user x;\nuser\tdeploy; events {}", "deploy"],
+  ])("as in %j may read the passwords", async (text, group) => {
+    writeFileSync(join(directory, "etc/nginx/nginx.conf"), text);
+    expect(await run("nginx_group")).toEqual({ code: 0, stdout: `${group}\n`, stderr: "" });
   });
 });
 

@@ -1,3 +1,4 @@
+import { spawnSync } from "node:child_process";
 import { describe, expect, test } from "vitest";
 import { passwordLine } from "../../components/data/database/database";
 import { hostHeaders, origin, renderSite, type Site, urlHost } from "../../components/entrance/proxy/render";
@@ -612,10 +613,22 @@ describe("the client's variables", () => {
       "MLFLOW_TRACKING_URI=https://vps:8443
       MLFLOW_TRACKING_USERNAME=grace
       MLFLOW_TRACKING_PASSWORD=PASSWORD-2
-      MLFLOW_TRACKING_SERVER_CERT_PATH=\${PWD}/mlflow-ca.pem
+      MLFLOW_TRACKING_SERVER_CERT_PATH=mlflow-ca.pem
       "
     `);
   });
+});
+
+test("the client's variables mean the same to every reader, whether it knows quotes and variables or not", async () => {
+  const text = renderClientEnv(
+    "https://[2001:db8::1]:8443",
+    "ada.l-1",
+    { ada: "x", "ada.l-1": "Aa0_-" },
+    true,
+  );
+  expect(text).toMatch(/^([A-Z_]+=[A-Za-z0-9_.:/@%+\-[\]]+\n)+$/);
+  const read = spawnSync("bash", ["-c", `set -a; eval "$0"; exec env`, text], { encoding: "utf8" }).stdout;
+  expect(read.split("\n")).toEqual(expect.arrayContaining(text.trim().split("\n")));
 });
 
 describe("the line of the password file", () => {

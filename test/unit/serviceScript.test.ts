@@ -77,6 +77,55 @@ const atBoot = (port: number) => {
   symlinkSync("../any", link);
 };
 
+describe("artifacts on a file system that gives no file to anybody", () => {
+  const note = () => join(directory, "etc/mlflow-vps/artifacts");
+  /** The owner that 'stat' shows stays, whatever 'install' says of it; whether the service can write. */
+  const mounted = (install: string, writes: boolean, owner = "root:root 777") => `
+    check_access() { [[ '${owner}' == "$2 \${3#0}" ]] || problem "$1 is ${owner}, not $2 \${3#0}"; }
+    install() { [[ $* != *" $artifacts" ]] || { ${install}; }; }
+    write_file() { mkdir -p "\${1%/*}"; printf '%s\\n' "$4" >"$1"; }
+    as_user() { [[ $1 == mlflow ]] && ${writes}; }
+    make_artifacts && check_artifacts`;
+  const refused = `echo "install: cannot change ownership of 'x': Operation not permitted" >&2; return 1`;
+
+  test.each([
+    ["refuses", refused],
+    ["ignores it", ":"],
+  ])("that %s are taken as they are mounted, where the service can write", async (_, install) => {
+    expect(await run(mounted(install, true))).toMatchObject({
+      code: 0,
+      stdout: `tiny: ${values.artifacts} stays as it is mounted (${values.artifacts} is root:root 777, not mlflow:mlflow 750): the service can write there\n`,
+    });
+    expect(readFileSync(note(), "utf8")).toContain("root:root 777");
+    expect(
+      (await run(`${mounted(install, true, "root:root 755")}`.replace("make_artifacts &&", ""))).stdout,
+    ).toBe(`${values.artifacts} is root:root 755, not mlflow:mlflow 750\n`);
+  });
+
+  test.each([
+    ["refuses", refused, "(install: cannot change ownership of 'x': Operation not permitted)"],
+    ["ignores it", ":", "(it keeps the owner)"],
+  ])("that %s are named with the remedy, where it cannot", async (_, install, why) => {
+    const { code, stderr } = await run(mounted(install, false));
+    expect(code).toBe(1);
+    expect(stderr).toContain(`the service cannot write to ${values.artifacts}, and its file system`);
+    expect(stderr).toContain(`${why}: mount it for that user`);
+    expect(existsSync(note())).toBe(false);
+  });
+
+  test("are not taken for such because of another failure", async () => {
+    const { code, stderr } = await run(mounted("echo 'No space left' >&2; return 1", true));
+    expect(code).toBe(1);
+    expect(stderr).toContain(`cannot make ${values.artifacts}: No space left`);
+  });
+
+  test("are the service's, once they can be", async () => {
+    put("etc/mlflow-vps/artifacts", `${values.artifacts} is root:root 777`);
+    expect(await run(mounted(":", true, "mlflow:mlflow 750"))).toEqual({ code: 0, stdout: "", stderr: "" });
+    expect(existsSync(note())).toBe(false);
+  });
+});
+
 describe("the instance that serves", () => {
   test.each([
     ["nothing on a bare host", "", [], undefined, ""],

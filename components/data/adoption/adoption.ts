@@ -36,6 +36,7 @@ export class Adoption extends Step {
         uses: [
           "commands",
           "systemd",
+          "privileges",
           "accounts",
           "postgres",
           "scratch",

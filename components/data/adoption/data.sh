@@ -33,8 +33,16 @@ take_artifacts() {
     say "there are no artifacts in $old_artifacts"
     return
   fi
-  chown --recursive --no-dereference "$account:$account" "$target"
+  give_artifacts "$target"
   [[ -e $place ]] || ln -s "$artifacts" "$place"
+}
+
+# give_artifacts DIRECTORY: where its file system gives no file to anybody, the service has them as they are mounted.
+give_artifacts() {
+  local said code=0 kept
+  said=$(chown --recursive --no-dereference "$account:$account" "$1" 2>&1) || code=$?
+  kept=$(keeps_owners "$said")
+  [[ $code == 0 || -n $kept ]] || fail "cannot give the artifacts to the user $account: ${said%%$'\n'*}"
 }
 
 # take_keys UNIT: what its users keep in it was encrypted with them.

@@ -13,6 +13,8 @@ require_adoptable() {
   exists=$(database_exists "$old_database")
   [[ -n $exists ]] || refuse "$1" "there is no database $old_database"
   require_movable_artifacts "$1"
+  require_artifacts_for_service "$1"
+  require_artifacts_here "$1"
   require_own_sites "$1"
   exists=$(database_exists "$database")
   if [[ $old_database != "$database" && -n $exists ]]; then
@@ -38,6 +40,49 @@ require_movable_artifacts() {
   to=$(mount_of "$target")
   [[ $from == "$to" ]] ||
     refuse "$1" "its artifacts in $old_artifacts are on another file system than $artifacts: set artifacts.directory to a directory on theirs, outside of /home, or copy them yourself and leave a link ('mv $place $artifacts && ln -s $artifacts $place')"
+}
+
+# require_artifacts_for_service UNIT: that they can be given to the service's user, or are open to it as they are mounted. It is
+# tried with a directory of its own; where that user is not there yet, with nobody.
+require_artifacts_for_service() {
+  local place tried said code=0 kept is user status
+  place=$(realpath --canonicalize-missing "$old_artifacts")
+  [[ -n $old_artifacts && -d $place ]] || return 0
+  user=$(has_entry passwd "$account")
+  if [[ -n $user ]]; then user=$account; else user=nobody; fi
+  tried=$place/.mlflow-vps
+  mkdir -p "$tried"
+  at_exit rmdir "$tried"
+  said=$(chown "$user" "$tried" 2>&1) || code=$?
+  kept=$(keeps_owners "$said")
+  is=$(stat -c %U "$tried")
+  exit_command_now
+  [[ $code == 0 || -n $kept ]] || fail "cannot try whether the artifacts in $place can be given to the user $account: $said"
+  [[ $code != 0 || $is != "$user" ]] || return 0
+  attempt as_user "$user" test -w "$place"
+  ((status == 0)) ||
+    refuse "$1" "its artifacts in $place cannot be given to the user $account, who cannot write there (${said:-the file system keeps the owner}): make that user ('useradd --system $account') and mount the file system for it (CIFS, FAT: uid=$account,gid=$account; sshfs: allow_other,uid=…,gid=…)"
+}
+
+# require_artifacts_here UNIT: our server has the programs of no store elsewhere (boto3 and the like), and since 3.17 MLflow
+# refuses some: the web interface could not show what clients still find there.
+require_artifacts_here() {
+  local stores='' schema
+  [[ -n $old_artifacts ]] || stores=${old_root%%:*}
+  schema=$(has_schema "$old_database")
+  [[ -n $stores || -z $schema ]] || stores=$(stores_elsewhere)
+  [[ -z $stores ]] ||
+    refuse "$1" "artifacts of its experiments are in ${stores//$'\n'/, }, and the server of this program lists, shows and deletes only those on its own disk; docs/adoption.md says how to bring them to this host first"
+}
+
+# stores_elsewhere: the schemes of the places where what is not deleted has its artifacts, but for this host.
+stores_elsewhere() {
+  sql "$old_database" <<'SQL'
+select distinct substring(place from '^[A-Za-z][A-Za-z0-9+.-]*') from (
+  select artifact_location from public.experiments where lifecycle_stage = 'active' union
+  select artifact_uri from public.runs where lifecycle_stage = 'active') as all_places(place)
+where place ~ '^[A-Za-z][A-Za-z0-9+.-]*:' and place !~ '^(file|mlflow-artifacts):' order by 1
+SQL
 }
 
 require_own_sites() {

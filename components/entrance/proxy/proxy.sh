@@ -7,18 +7,18 @@ check_files() {
 }
 
 check() {
-  local missing files refusal at_boot active has_read stale
+  local missing files refusal at_boot active has_read stale answers
   local -A properties=()
   missing=$(check_programs nginx openssl curl)
   if [[ -n $missing ]]; then
     problem "$missing"
     return
   fi
+  remember_units ActiveState,MainPID,UnitFileState,RestrictAddressFamilies nginx.service
   files=$(check_files)
   [[ -z $files ]] || problem "$files"
   refusal=$(nginx_refusal)
   [[ -z $refusal ]] || problem "nginx rejects its configuration on disk; 'nginx -t' shows why"
-  remember_units ActiveState,MainPID,UnitFileState nginx.service
   at_boot=$(starts_at_boot nginx.service)
   [[ -n $at_boot ]] || problem "nginx does not start at boot"
   active=$(is_active nginx.service)
@@ -31,7 +31,11 @@ check() {
   stale=$(drain_flag_is_stale)
   [[ -z $stale ]] || problem "a reload of nginx was interrupted, no client connection is kept alive"
   # While a file is wrong, the answers tell nothing more.
-  [[ -n $files ]] || check_answers
+  [[ -z $files ]] || return 0
+  answers=$(check_answers)
+  [[ -n $answers ]] || return 0
+  problem "$answers"
+  [[ -n $refusal ]] || obstacles
 }
 
 start_nginx() {
@@ -43,10 +47,20 @@ start_nginx() {
   wait_until 30 "nginx has no workers 30 s after its start; see 'journalctl -u nginx' on the host" nginx_has_read
 }
 
+# tell_obstacles: also those that the check's own requests do not meet.
+tell_obstacles() {
+  local lines line
+  lines=$(obstacles)
+  while read -r line; do
+    [[ -z $line ]] || say "WARNING: $line"
+  done <<<"$lines"
+}
+
 apply() {
-  local content active has_read stale
+  local content group active has_read stale
   content=$(render_users)
-  write_file "$users_file" root:www-data 0640 "$content"
+  group=$(nginx_group)
+  write_file "$users_file" "root:$group" 0640 "$content"
   put_site
   logged "enabling nginx" systemctl enable nginx.service
   active=$(is_active nginx.service)
@@ -54,10 +68,12 @@ apply() {
   if [[ -z $active ]]; then
     [[ -z $stale ]] || rm -f "$drain_file"
     start_nginx
-    return
+  else
+    # Where the answers were wrong for something of others, they may have mended it since.
+    has_read=$(nginx_has_read "$site_file" "$site_link" /etc/nginx/nginx.conf /etc/nginx/sites-enabled /etc/nginx/conf.d)
+    [[ -n $has_read && -z $stale ]] || reload_nginx "$site_file" "$site_link"
   fi
-  has_read=$(nginx_has_read "$site_file" "$site_link")
-  [[ -n $has_read && -z $stale ]] || reload_nginx "$site_file" "$site_link"
+  tell_obstacles
 }
 
 remove() {

@@ -1,5 +1,6 @@
 import * as pulumi from "@pulumi/pulumi";
 import { type HostArgs, Step } from "../../step/step";
+import { readText } from "../../step/text";
 import { type Entrance, origin, renderSite } from "./render";
 
 export interface ReverseProxyArgs extends HostArgs, Omit<Entrance, "names"> {
@@ -31,7 +32,7 @@ export class ReverseProxy extends Step {
         connection: args.connection,
         step: "proxy",
         folder: __dirname,
-        scripts: ["users", "site", "answers", "proxy"],
+        scripts: ["users", "site", "obstacles", "answers", "proxy"],
         uses: ["commands", "systemd", "nginx", "reload"],
         settings: {
           names,
@@ -44,6 +45,7 @@ export class ReverseProxy extends Step {
           usersFile,
           site: names.apply((all) => renderSite({ ...args, names: all, usersFile })),
           certificateFile: args.certificateFile,
+          rivals: readText(__dirname, "rivals.py"),
           uri: names.apply(([first = ""]) => origin(first, args.port, args.secure)),
         },
       },

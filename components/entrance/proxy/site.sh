@@ -6,11 +6,23 @@ readonly default_link=/etc/nginx/sites-enabled/default
 declare -rA site_parts=([site]=$site_file [link]=$site_link [default]=$default_link)
 readonly site_before=/etc/nginx/mlflow-vps.before # how it was, as long as another site is being tried
 
+# nginx_has_ipv6: whether the kernel has it, and nginx's unit may use it.
+nginx_has_ipv6() {
+  local families
+  [[ -e /proc/net/if_inet6 ]] || return 0
+  families=$(unit_property nginx.service RestrictAddressFamilies)
+  case "$families " in
+    '~'*AF_INET6' '*) ;;
+    ' ' | '~'* | *AF_INET6' '*) echo yes ;;
+  esac
+}
+
 # The site for this host: without IPv6 nginx would refuse to start, and from 1.25.1 on HTTP/2 has a directive of its
 # own.
 site_here() {
-  local text=$site nginx_version
-  [[ -e /proc/net/if_inet6 ]] || text=$(grep -v 'listen \[::\]' <<<"$text")
+  local text=$site ipv6 nginx_version
+  ipv6=$(nginx_has_ipv6)
+  [[ -n $ipv6 ]] || text=$(grep -v 'listen \[::\]' <<<"$text")
   nginx_version=$(nginx -v 2>&1)
   [[ $nginx_version =~ /([0-9]+)\.([0-9]+)(\.([0-9]+))? ]] || fail "nginx -v shows no version: $nginx_version"
   if ((BASH_REMATCH[1] * 1000000 + BASH_REMATCH[2] * 1000 + ${BASH_REMATCH[4]:-0} >= 1025001)); then
@@ -84,7 +96,7 @@ restore_site() {
 # What nginx rejects must not stay: its next start would fail, and with it the other sites. An interrupted change is
 # undone by the next run, and then made again.
 put_site() {
-  local text target='' default refusal
+  local text target='' default refusal configuration
   text=$(site_here)
   restore_site
   keep_site
@@ -102,8 +114,16 @@ put_site() {
   fi
   refusal=$(nginx_refusal)
   if [[ -n $refusal ]]; then
+    [[ $refusal != *'unknown directive "lua_'* ]] ||
+      refusal+="; it has the Lua module from 'include /etc/nginx/modules-enabled/*.conf;', which /etc/nginx/nginx.conf lacks"
     exit_command_now
     fail "nginx rejects its configuration, the site was restored: $refusal"
+  fi
+  configuration=$(nginx -T -q 2>/dev/null)
+  refusal=$(check_loaded "$configuration")
+  if [[ -n $refusal ]]; then
+    exit_command_now
+    fail "$refusal, then run again; the site was restored"
   fi
   forget_site
 }

@@ -23,6 +23,14 @@ is_hash_of() {
   [[ $hash != "$1" ]] || echo yes
 }
 
+# nginx_group: of the workers, who read the file; without a word in nginx.conf, what the distribution has built in.
+nginx_group() {
+  local text pattern=$'(^|\n)[ \t]*user[ \t]+([^; \t\n]+)[ \t]*([^; \t\n]*)[ \t]*;' group=nogroup
+  text=$(</etc/nginx/nginx.conf)
+  [[ ! $text =~ $pattern ]] || group=${BASH_REMATCH[3]:-${BASH_REMATCH[2]}}
+  echo "$group"
+}
+
 declare -A stored=() # user to hash, as in the file
 
 # read_users: fills 'stored', and reports a user with two lines; nginx uses the first.
@@ -39,12 +47,13 @@ read_users() {
 
 # Each user's line in the file must be made from the user's password; nobody else may be in it.
 check_users() {
-  local user right
+  local user right group
   if [[ ! -f $users_file ]]; then
     problem "$users_file is missing"
     return
   fi
-  check_access "$users_file" root:www-data 0640
+  group=$(nginx_group)
+  check_access "$users_file" "root:$group" 0640
   read_users
   for user in "${!users[@]}"; do
     if [[ -z ${stored[$user]:-} ]]; then

@@ -14,11 +14,34 @@ missing() {
 }
 
 check() {
-  local package names
+  local package names held
   names=$(missing)
   for package in $names; do
     problem "package $package is not installed"
   done
+  held=$(nginx_is_held)
+  [[ -z $held ]] || problem "nginx is masked until the next boot, by an installation that was interrupted"
+}
+
+# nginx_is_held: whether one of these packages is nginx, and it cannot be started until the next boot.
+nginx_is_held() { [[ " ${packages[*]} " != *' nginx '* || ! -L /run/systemd/system/nginx.service ]] || echo yes; }
+
+# hold_nginx: its package starts it, with the distribution's site. Where that cannot be (no IPv6, port 80 taken), the package
+# would be left installed in part; where it can, it would show that site to everybody. So it is ours to start, once our
+# site is there. One that runs is left to its package, which restarts it after an update.
+hold_nginx() {
+  local active
+  [[ " ${packages[*]} " == *' nginx '* ]] || return 0
+  active=$(is_active nginx.service)
+  [[ -z $active ]] || return 0
+  at_exit release_nginx
+  logged "masking nginx while its package is installed" systemctl mask --runtime nginx.service
+}
+
+release_nginx() {
+  local held
+  held=$(nginx_is_held)
+  [[ -z $held ]] || logged "unmasking nginx" systemctl unmask --runtime nginx.service
 }
 
 # who_locks: what apt or dpkg say on stdin of a lock that another program holds; nothing when that is not the problem.
@@ -134,12 +157,22 @@ await_cloud_init() {
 }
 
 apply() {
-  local names fresh status unread='' left
+  local names
   install -d -m 0750 "$log_directory"
   : >>"$log_file"
   await_cloud_init
   names=$(missing)
-  say "installing ${names//$'\n'/ }"
+  if [[ -n $names ]]; then
+    hold_nginx
+    install_packages "$names"
+  fi
+  release_nginx
+}
+
+# install_packages NAMES
+install_packages() {
+  local fresh status unread='' left
+  say "installing ${1//$'\n'/ }"
   fresh=$(lists_are_fresh)
   [[ -n $fresh ]] || fetch_lists
   install_missing

@@ -19,7 +19,7 @@ export class Packages extends Step {
         step: `packages-${args.group}`,
         folder: __dirname,
         scripts: ["packages"],
-        uses: ["commands"],
+        uses: ["commands", "systemd"],
         settings: { packages: args.packages },
       },
       opts,

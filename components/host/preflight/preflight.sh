@@ -94,6 +94,32 @@ check_processor() {
     problem "the processor lacks $lacking (x86-64-v2), without which MLflow does not start; in the settings of the virtual machine choose the CPU type 'host', or use another VPS"
 }
 
+# What of the service's unit takes a mount namespace.
+readonly sandbox=(ProtectSystem=strict PrivateTmp=true PrivateDevices=true ProtectProc=invisible ProcSubset=pid
+  ProtectControlGroups=true ProtectKernelTunables=true)
+
+# unit_refusal PROPERTY...: what systemd says against a service with these properties; nothing when it runs. With the sandbox it
+# must also be in force.
+unit_refusal() {
+  # shellcheck disable=SC2016 # for the other shell
+  as_root sh -c 'trial=:
+    [ $# = 0 ] || trial="[ ! -w /usr ]"
+    said=$(systemd-run --collect --service-type=oneshot "$@" sh -c "$trial" 2>&1) && exit
+    unit=$(printf "%s" "$said" | sed -n "s/.*\(run-[a-z0-9-]*\.service\).*/\1/p;q")
+    if [ -n "$unit" ]; then journalctl --unit "$unit" --lines 20 --no-pager --output cat; fi | grep -i -m 1 namespac ||
+      echo "${said:-nothing}"' sh "${@/#/--property=}"
+}
+
+# check_sandbox: containers may allow no mount namespaces. systemd then starts no such service, or one without its sandbox.
+check_sandbox() {
+  local refusal plain
+  refusal=$(unit_refusal "${sandbox[@]}")
+  [[ -n $refusal ]] || return 0
+  plain=$(unit_refusal)
+  [[ -z $plain ]] || return 0 # it is something else, which another step names
+  problem "services get no mount namespaces here, and MLflow's needs one for its sandbox (systemd says: ${refusal//$'\n'/ }); use a VPS that is a virtual machine (KVM), or have nesting allowed for this container"
+}
+
 check_clock() {
   local now difference direction=fast
   # The probe says what time it is where the program runs; a command does not, and the probe has looked before it.
@@ -122,6 +148,7 @@ check() {
     check_room / "$room_running"
   else
     check_room /opt "$room_needed"
+    check_sandbox
   fi
   check_room "$artifacts" "$room_running"
   find_holders "$proxy_port" "$http_port" "$service_port" "$((service_port + 1))" "$database_port"

@@ -61,6 +61,12 @@ make_directory() {
   install -d -o "${2%:*}" -g "${2#*:}" -m "$3" "$1"
 }
 
+# keeps_owners WORDS: whether a change of an owner or a mode, of which a program has said this, was refused by the file system
+# as such.
+keeps_owners() {
+  case $1 in *'Operation not permitted'* | *'Permission denied'* | *'Operation not supported'*) echo yes ;; esac
+}
+
 # holders FILE: the processes that have it open, but for this one: 'process ID (COMMAND), ...'.
 holders() {
   local descriptor holder command all=

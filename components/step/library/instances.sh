@@ -8,9 +8,46 @@ readonly boot_directory=$unit_directory/multi-user.target.wants
 # What must be there, for looking and for making: with_directories check_directory|make_directory|check_reach ARGUMENT...
 with_directories() {
   "$@" /var/lib/mlflow "$account:$account" 0750
-  "$@" "$artifacts" "$account:$account" 0750
+  case $1 in
+    check_directory) check_artifacts ;;
+    make_directory) make_artifacts ;;
+    *) "$@" "$artifacts" ;;
+  esac
   "$@" "$temporary" "$account:$account" 0700
   "$@" /var/log/mlflow "$account:adm" 0750
+}
+
+# What was noted down of the artifacts where they cannot be given to anybody.
+readonly artifacts_note=$state_directory/artifacts
+
+check_artifacts() {
+  local wrong noted
+  wrong=$(check_directory "$artifacts" "$account:$account" 0750)
+  [[ -n $wrong ]] || return 0
+  noted=$(content_of "$artifacts_note")
+  [[ $wrong == "$noted" ]] || problem "$wrong"
+}
+
+# Some file systems keep no owners, or refuse to change them (CIFS, sshfs, FAT, NFS). There the artifacts stay as they are
+# mounted, where the service can write to them. What that is is noted down, so that a change is still seen.
+make_artifacts() {
+  local said code=0 kept wrong noted status
+  mkdir -p "$artifacts"
+  said=$(install -d -o "$account" -g "$account" -m 0750 "$artifacts" 2>&1) || code=$?
+  kept=$(keeps_owners "$said")
+  wrong=$(check_directory "$artifacts" "$account:$account" 0750)
+  [[ $code == 0 || -n $kept ]] || fail "cannot make $artifacts: $said"
+  if [[ -z $wrong ]]; then
+    noted=$(content_of "$artifacts_note")
+    [[ $noted != "$artifacts "* ]] || rm "$artifacts_note"
+    return
+  fi
+  # shellcheck disable=SC2016 # for the other shell
+  attempt as_user "$account" sh -c 'touch "$1" && rm "$1"' sh "$artifacts/.mlflow-vps"
+  ((status == 0)) ||
+    fail "the service cannot write to $artifacts, and its file system does not let it be given to the user $account (${said:-it keeps the owner}): mount it for that user (CIFS, FAT: uid=$account,gid=$account; sshfs: allow_other,uid=…,gid=…), then run again"
+  say "$artifacts stays as it is mounted ($wrong): the service can write there"
+  write_file "$artifacts_note" root:root 0644 "$wrong"
 }
 
 make_directories() {

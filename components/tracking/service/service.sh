@@ -66,7 +66,7 @@ remove() {
   for instance in $instances; do stop_instance "$instance"; done
   ours=$(is_ours "$template_file")
   [[ -z $ours ]] || rm -f "$template_file"
-  rm -f "$upstream_file" "$rotation_file" "$restart_rule_file"
+  rm -f "$upstream_file" "$rotation_file" "$restart_rule_file" "$artifacts_note"
   # Directories that write_file made; needrestart's own hold more.
   for directory in "${restart_rule_file%/*}" /etc/needrestart; do
     [[ ! -d $directory ]] || rmdir --ignore-fail-on-non-empty "$directory"

@@ -96,8 +96,7 @@ function clientEnvironment(deployment: Deployment): NodeJS.ProcessEnv {
   writeFileSync(join(directory, "mlflow-ca.pem"), caCertificate);
   const variables = Object.fromEntries(
     clientEnv
-      // biome-ignore lint/suspicious/noTemplateCurlyInString: a variable of the shell
-      .replace("${PWD}", directory)
+      .replace("=mlflow-ca.pem", `=${join(directory, "mlflow-ca.pem")}`) // the tests run elsewhere
       .split("\n")
       .filter((line) => line !== "")
       .map((line) => line.split(/=(.*)/s, 2)),

@@ -46,6 +46,7 @@ export async function bareHost(world: World): Promise<void> {
 /** One with the distribution's packages: nginx with its own page and somebody's site, PostgreSQL with somebody's database. */
 export async function installedHost(world: World): Promise<void> {
   await bareHost(world);
+  world.write("/etc/nginx/nginx.conf", "user www-data;\n");
   world.write("/etc/nginx/sites-available/default", "the distribution's own page\n");
   world.write("/etc/nginx/sites-available/grafana", "proxy_pass http://127.0.0.1:50001;\n");
   world.write("/etc/nginx/conf.d/x", "");

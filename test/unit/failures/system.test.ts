@@ -21,7 +21,10 @@ testSteps([
   {
     step: "packages-servers",
     after: ["packages-python"],
-    damages: { "a package that is missing": 'rm "$WORLD/.state/packages/nginx"' },
+    damages: {
+      "a package that is missing": 'rm "$WORLD/.state/packages/nginx"',
+      "nginx that an interrupted installation has masked": "systemctl mask --runtime nginx.service",
+    },
   },
   {
     step: "updates",

@@ -1,5 +1,5 @@
 # shellcheck shell=dash disable=SC2154 # the shim, which reads this file, has set them
-# -t: whether all that the configuration names is there; -v.
+# -t: whether all that the configuration names is there; -T: what it is, too; -v.
 case "$*" in
   -v) echo 'nginx version: nginx/1.22.1' >&2 && exit 0 ;;
 esac
@@ -10,3 +10,6 @@ for site in "$WORLD"/etc/nginx/sites-enabled/*; do
     [ -e "$file" ] || { echo "nginx: [emerg] cannot load $file" >&2 && exit 1; }
   done || exit 1
 done
+case ${1:-} in
+  -T) for site in "$WORLD"/etc/nginx/sites-enabled/*; do echo "# configuration file $site:" && /bin/cat "$site"; done ;;
+esac

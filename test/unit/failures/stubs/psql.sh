@@ -83,6 +83,7 @@ perform() {
     'select distinct coalesce(usename, backend_type) '*) ;;
     "select 1 where to_regclass('public.alembic_version') is not null") ! /usr/bin/grep -q ^schema= "$pg/databases/$database/data" || echo 1 ;;
     "select 1 where to_regclass('public.webhooks') is not null") echo 1 ;;
+    'select distinct substring(place '*) ;;
     'select secret, webhook_id, name '*) echo 'of another key|1|old' ;;
     "select to_regclass('public.alembic_version') is not null as present \\gset"*) /usr/bin/sed -n s/^schema=//p "$pg/databases/$database/data" ;;
     'select 1 where not exists ('*) [ -s "$pg/databases/$database/data" ] || echo 1 ;;

@@ -2,6 +2,7 @@
 # systemd: a unit that is active has the file 'pid'; 'read' is its file as systemd has read it.
 . "$stubs/processes.sh"
 etc=$WORLD/etc/systemd/system
+where=$etc
 verb='' names='' properties='' now='' quiet='' named=yes between=''
 while [ $# -gt 0 ]; do
   case $1 in
@@ -9,6 +10,7 @@ while [ $# -gt 0 ]; do
     --property) properties=$2 && shift ;;
     --property=*) properties=${1#*=} ;;
     --quiet) quiet=yes ;;
+    --runtime) where=$WORLD/run/systemd/system ;;
     --value) named='' ;;
     --plain | --force | --no-legend | --no-block | --no-pager | --all) ;;
     --type | --state) shift ;;
@@ -34,7 +36,8 @@ file_of() {
 
 active() { [ -e "$units/$1/pid" ]; }
 linked() { [ -L "$etc/multi-user.target.wants/$1" ]; }
-masked() { [ -L "$etc/$1" ] && [ ! -s "$etc/$1" ]; }
+masked() { is_mask "$etc/$1" || is_mask "$WORLD/run/systemd/system/$1"; }
+is_mask() { [ -L "$1" ] && [ ! -s "$1" ]; }
 
 pid_of() {
   pid=0
@@ -176,8 +179,8 @@ case $verb in
     for unit in $names; do /bin/rm -f "$etc/multi-user.target.wants/$unit"; done
     [ -z "$now" ] || for unit in $names; do stop "$unit"; done
     ;;
-  unmask) for unit in $names; do ! masked "$unit" || /bin/rm "$etc/$unit"; done ;;
-  mask) for unit in $names; do  /bin/ln -sfn /dev/null "$etc/$unit"; done ;;
+  unmask) for unit in $names; do ! is_mask "$where/$unit" || /bin/rm "$where/$unit"; done ;;
+  mask) for unit in $names; do /bin/ln -sfn /dev/null "$where/$unit"; done ;;
   reset-failed) for unit in $names; do [ -e "$units/$unit/failed" ] || { echo "Failed to reset failed state of unit $unit: Unit $unit not loaded." >&2 && exit 1; }; /bin/rm "$units/$unit/failed"; done ;;
   daemon-reload)
     for unit in "$units"/*; do

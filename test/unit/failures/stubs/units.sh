@@ -63,6 +63,7 @@ show_property() {
     ExecStart) /usr/bin/sed -n 's/^ExecStart=\(.*\)/{ path=x ; argv[]=\1 ; ignore_errors=no ; start_time=[n\/a] }/p' "$text" ;;
     Environment | WorkingDirectory) /usr/bin/sed -n "s/^$property=//p" "$text" ;;
     EnvironmentFiles) /usr/bin/sed -n 's/^EnvironmentFile=\(.*\)/\1 (ignore_errors=no)/p' "$text" ;;
+    RestrictAddressFamilies) echo ;;
     Listen) /usr/bin/sed -n 's/^ListenStream=\(.*\)/\1 (Stream)/p' "$text" ;;
     *) echo "systemctl: the stub does not know the property $property" >&2 && exit 64 ;;
   esac
