@@ -1,7 +1,8 @@
 import { createHash } from "node:crypto";
 import { existsSync, readFileSync } from "node:fs";
 import { Client, type ServerHostKeyAlgorithm } from "ssh2";
-import { type Connection, explainLoginError, noteOffers, type Offers } from "../../components/step/ssh";
+import { explainLoginError, noteOffers, type Offers } from "../../components/step/login";
+import type { Connection } from "../../components/step/ssh";
 import type { Dialog } from "../dialog";
 import { project } from "../paths";
 import { expandPath } from "./settings";

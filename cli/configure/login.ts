@@ -2,7 +2,8 @@ import { existsSync, readFileSync } from "node:fs";
 import { homedir } from "node:os";
 import { sep } from "node:path";
 import { utils } from "ssh2";
-import { type Connection, execute, lastWords } from "../../components/step/ssh";
+import { lastWords } from "../../components/step/login";
+import { type Connection, execute } from "../../components/step/ssh";
 import type { Dialog } from "../dialog";
 import { here, project } from "../paths";
 import {
