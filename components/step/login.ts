@@ -1,8 +1,28 @@
 /** Why a login to the host failed, in plain words. */
 import type { Connection } from "./ssh";
 
-/** How a login is explained that sshd did not take up; such a one is worth another try. */
-export const turnedAway = "connection closed before authentication";
+/** How logins are explained that may succeed a while later. */
+const turnedAway = "connection closed before authentication";
+const penalized = "sshd refuses this address for a while (PerSourcePenalties)";
+const refused = "nothing listens there, or the host limits new connections";
+
+/**
+ * How long to wait, in ms, before a login is tried again that failed with this message; nothing where it is of no use.
+ *
+ * @param attempt how many have failed
+ * @param isKnown whether the host has let this process in before: then sshd is there, and something limits new connections
+ */
+export function pauseBeforeRetry(message: string, attempt: number, isKnown: boolean): number | undefined {
+  if (message.includes(penalized)) {
+    return attempt < 9 ? 5000 : undefined;
+  }
+  // sshd turns some of more than ten logins at once away (MaxStartups), and the engine runs several commands at once.
+  if (message.includes(turnedAway)) {
+    return attempt < 4 ? 200 + 400 * Math.random() : undefined;
+  }
+  // 'ufw limit' allows fewer than six connections in 30 s, and counts those that it refuses, twice.
+  return isKnown && message.includes(refused) && attempt < 3 ? 16_000 : undefined;
+}
 
 /** The end of what a host said, as a message quotes it: without what would move the cursor of a terminal. */
 export function lastWords(text: string): string {
@@ -28,6 +48,8 @@ export interface Shown {
   readonly offers?: Offers;
   /** What it says to everybody who logs in. */
   readonly banner?: string;
+  /** What it says to everybody who connects. */
+  readonly greeting?: string;
 }
 
 /** Kinds of algorithms, by the words of ssh2; sshd's setting, and one that Pulumi's commands have as well. */
@@ -58,7 +80,7 @@ export function noteOffers(offers: Offers): (line: string) => void {
 export function explainLoginError(
   connection: Connection,
   cause: string,
-  { presentedKey, offers = { local: "", remote: "" }, banner = "" }: Shown = {},
+  { presentedKey, offers = { local: "", remote: "" }, banner = "", greeting = "" }: Shown = {},
 ): string {
   const target = `${connection.user}@${connection.host} (port ${connection.port})`;
   if (presentedKey !== undefined) {
@@ -79,19 +101,33 @@ export function explainLoginError(
     return `${target}: the name does not resolve. Check host.address.`;
   }
   if (/ECONNREFUSED/.test(cause)) {
-    return `${target}: nothing listens there. Check host.port, and that sshd runs on the host.`;
+    return (
+      `${target}: ${refused} ('ufw limit', fail2ban). Check host.port, and that sshd runs on the host; ` +
+      "where there is a limit, wait a minute, or let your address in ahead of it."
+    );
   }
   if (/EHOSTUNREACH|ENETUNREACH|ETIMEDOUT|timed out/i.test(cause)) {
-    return `${target}: no answer. Check host.address, that the host is on, and that no firewall is in the way.`;
+    return (
+      `${target}: no answer. Check host.address, that the host is on, and that no firewall is in the way ` +
+      "or limits new connections."
+    );
   }
   if (/before handshake|closed the connection|ECONNRESET/i.test(cause)) {
-    return (
-      `${target}: ${turnedAway}. Check host.address and ` +
-      "host.port, and on the host that sshd runs and has not banned this address (fail2ban, MaxStartups)."
-    );
+    const words = lastWords(greeting);
+    // OpenSSH 9.8 and later.
+    return /not allowed at this time/i.test(words)
+      ? `${target}: ${penalized}, after connections that did not log in. Wait some minutes, or on the host: systemctl restart ssh.`
+      : `${target}: ${turnedAway}${words === "" ? "" : ` (it says: ${words})`}. Check host.address and ` +
+          "host.port, and on the host that sshd runs and does not turn this address away (MaxStartups, a ban).";
   }
   if (/no matching host key/i.test(cause)) {
     const offered = offers.remote === "" ? "" : ` (it has: ${offers.remote})`;
+    if (connection.hostKey === "") {
+      return (
+        `${target}: the host shows neither an ed25519 nor an ecdsa host key${offered}. As root there, make one: ` +
+        "ssh-keygen -A && systemctl restart ssh; where it is there already, add its type to HostKeyAlgorithms in /etc/ssh/sshd_config"
+      );
+    }
     return (
       `${target}: the host has no key of the pinned type (host.hostKey)${offered}. If the server was set up anew, accept ` +
       `the new key with './mlflow-vps configure ${connection.user}@${connection.host}'.`

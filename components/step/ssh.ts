@@ -1,6 +1,7 @@
 import type { EventEmitter } from "node:events";
-import { Client, type ClientChannel } from "ssh2";
-import { explainLoginError, noteOffers, type Offers, turnedAway } from "./login";
+import { connect, type Socket } from "node:net";
+import { Client, type ClientChannel, type ServerHostKeyAlgorithm } from "ssh2";
+import { explainLoginError, noteOffers, type Offers, pauseBeforeRetry } from "./login";
 
 // States of programs that use the npm package look for them here.
 export { explainLoginError, lastWords, noteOffers, type Offers, type Shown } from "./login";
@@ -12,7 +13,7 @@ export interface Connection {
   readonly user: string;
   readonly privateKey: string;
   readonly privateKeyPassword?: string;
-  /** The only host key that is accepted: one authorized_keys line, ed25519 or ecdsa. */
+  /** The only host key that is accepted: one authorized_keys line, ed25519 or ecdsa. Empty where none is known yet. */
   readonly hostKey: string;
 }
 
@@ -49,7 +50,7 @@ export async function execute(
   seconds: number,
   onOutput?: (text: string) => void,
 ): Promise<Finished> {
-  const client = await logIn(connection);
+  const { client } = await logIn(connection);
   try {
     return await executeOn(client, connection, command, stdin, seconds, onOutput);
   } finally {
@@ -57,9 +58,15 @@ export async function execute(
   }
 }
 
+/** A connection of somebody who is logged in. */
+export interface Login {
+  readonly client: Client;
+  readonly socket: Socket;
+}
+
 /** A connection that several commands share, and who waits for their turn on it. */
 interface SharedLogin {
-  readonly client: Promise<Client>;
+  readonly opened: Promise<Login>;
   commands: number;
   /** Will close it, when no command follows. */
   closing?: NodeJS.Timeout;
@@ -68,11 +75,19 @@ interface SharedLogin {
   readonly waiting: (() => void)[];
 }
 
+/** So long, in ms, a shared connection is kept for commands that follow. */
+const idleTime = 30_000;
+
+/** Global, for the engine runs this code apart from its module, and all in one process. */
+interface Shared {
+  mlflowVpsConnections?: Record<string, SharedLogin>;
+  /** Host and port of who has let this process in. */
+  mlflowVpsKnown?: Record<string, true>;
+}
+
 /**
- * Like `execute`, over one connection for all that run at the same time: a host may allow few logins in a minute. It does
- * not show what a command does to later logins, as a firewall's rule may.
- *
- * @param keepFor how long the connection is kept for a command that may follow, in ms; so long it also keeps the process
+ * Like `execute`, over one connection for all commands of this process that follow each other closely: a host may allow few
+ * logins in a minute. It does not show what a command does to later logins, as a firewall's rule may.
  */
 export async function executeShared(
   connection: Connection,
@@ -80,15 +95,13 @@ export async function executeShared(
   stdin: string,
   seconds: number,
   onOutput?: (text: string) => void,
-  keepFor = 0,
 ): Promise<Finished> {
-  // Global, for the engine runs this code apart from its module.
-  const holder = globalThis as { mlflowVpsLogins?: Record<string, SharedLogin> };
-  holder.mlflowVpsLogins ??= {};
-  const logins = holder.mlflowVpsLogins;
+  const shared = globalThis as Shared;
+  shared.mlflowVpsConnections ??= {};
+  const logins = shared.mlflowVpsConnections;
   const key = JSON.stringify(connection);
-  const login = logins[key] ?? { client: logIn(connection), commands: 0, limit: 8, waiting: [] };
-  const { client, waiting } = login;
+  const login = logins[key] ?? { opened: logIn(connection), commands: 0, limit: 8, waiting: [] };
+  const { opened, waiting } = login;
   const forget = () => {
     if (logins[key] === login) {
       delete logins[key];
@@ -96,7 +109,7 @@ export async function executeShared(
   };
   if (logins[key] === undefined) {
     logins[key] = login;
-    client.then((opened) => opened.on("close", forget), forget);
+    opened.then(({ client }) => client.on("close", forget), forget);
   }
   for (;;) {
     while (login.commands >= login.limit) {
@@ -105,10 +118,13 @@ export async function executeShared(
     login.commands += 1;
     clearTimeout(login.closing);
     try {
-      return await executeOn(await client, connection, command, stdin, seconds, onOutput);
+      const { client, socket } = await opened;
+      socket.ref();
+      return await executeOn(client, connection, command, stdin, seconds, onOutput);
     } catch (error) {
       // This host allows fewer at once: the others have come first.
       if (login.commands === 1 || !(error as Error).message.includes(noSession)) {
+        forget(); // where no answer came, another connection may bring one
         throw error;
       }
       login.limit = login.commands - 1;
@@ -116,72 +132,146 @@ export async function executeShared(
       login.commands -= 1;
       waiting.shift()?.();
       if (login.commands === 0 && waiting.length === 0) {
-        login.closing = setTimeout(() => {
-          forget();
-          client.then(
-            (opened) => opened.end(),
-            () => undefined, // the command has thrown why
-          );
-        }, keepFor);
+        closeLater(login, logins[key] === login ? idleTime : 0, forget);
       }
     }
   }
 }
 
-async function logIn(connection: Connection): Promise<Client> {
+/** Closes a connection that no command uses, if none does until then; the process may end before. */
+function closeLater(login: SharedLogin, time: number, forget: () => void): void {
+  const close = ({ client, socket }: Login) => {
+    socket.unref();
+    login.closing = setTimeout(() => {
+      forget();
+      client.end();
+    }, time).unref();
+  };
+  login.opened.then(
+    (opened) => login.commands > 0 || close(opened),
+    () => undefined, // the command has thrown why
+  );
+}
+
+/** Logs in; tries again where that may help. */
+export function logIn(connection: Connection): Promise<Login> {
+  return retry(connection, () => logInOnce(connection));
+}
+
+/** Opens a connection, several times where it fails for a reason that passes. */
+export async function retry<Opened>(
+  { host, port }: Connection,
+  open: () => Promise<Opened>,
+): Promise<Opened> {
+  const shared = globalThis as Shared;
+  shared.mlflowVpsKnown ??= {};
+  const known = shared.mlflowVpsKnown;
+  const target = `${host} ${port}`;
   for (let attempt = 1; ; attempt++) {
     try {
-      return await logInOnce(connection);
+      const opened = await open();
+      known[target] = true;
+      return opened;
     } catch (error) {
-      // sshd turns some of more than ten logins at once away (MaxStartups), and the engine runs several commands at once.
-      if (attempt === 4 || !(error as Error).message.includes(turnedAway)) {
+      const pause = pauseBeforeRetry((error as Error).message, attempt, known[target] === true);
+      if (pause === undefined) {
         throw error;
       }
-      await new Promise((next) => setTimeout(next, 200 + 400 * Math.random()));
+      await new Promise((next) => setTimeout(next, pause));
     }
   }
 }
 
-function logInOnce(connection: Connection): Promise<Client> {
+/** Which host key is accepted. */
+export interface HostKeyCheck {
+  /** The types that the host may present, the best first. */
+  readonly types: readonly string[];
+  /** @param presented the host's key, 'type base64' */
+  readonly verify: (presented: string, answer: (accepted: boolean) => void) => void;
+}
+
+function isPinned({ hostKey }: Connection): HostKeyCheck {
+  const [type = "", key] = hostKey.trim().split(/\s+/);
+  return { types: [type], verify: (presented, answer) => answer(presented === `${type} ${key}`) };
+}
+
+/** Logs in, or says why not, without another try. */
+export function logInOnce(connection: Connection, check = isPinned(connection)): Promise<Login> {
   return new Promise((resolve, reject) => {
     const client = new Client();
-    const [keyType = "", pinnedKey = ""] = connection.hostKey.trim().split(/\s+/);
-    let presentedKey: string | undefined;
+    const socket = connect({ host: connection.host, port: connection.port });
+    let refusedKey: string | undefined;
     const offers: Offers = { local: "", remote: "" };
     let banner = "";
+    let greeting = "";
+    let timer: NodeJS.Timeout | undefined;
     const fail = (cause: string) => {
+      clearTimeout(timer);
       client.end();
-      reject(plainError(explainLoginError(connection, cause, { presentedKey, offers, banner })));
+      reject(
+        plainError(
+          explainLoginError(connection, cause, { presentedKey: refusedKey, offers, banner, greeting }),
+        ),
+      );
+    };
+    const limitTime = () => {
+      timer = setTimeout(() => {
+        fail("timed out");
+        client.destroy();
+      }, loginSeconds * 1000);
     };
     client.on("banner", (text) => {
       banner += text;
     });
-    client.on("error", (error) => fail(error.message));
+    client.on("error", (error) => fail(causeOf(error)));
     client.on("connect", () => client.setNoDelay(true));
     client.on("close", () => fail("the host closed the connection"));
-    client.on("ready", () => resolve(client));
+    client.on("ready", () => {
+      clearTimeout(timer);
+      resolve({ client, socket });
+    });
+    // ssh2 tells what a host says before its version only where a version follows. Paused, for ssh2 reads later.
+    const listen = (bytes: Buffer) => {
+      greeting += bytes.toString("latin1");
+      if (/^SSH-/m.test(greeting) || greeting.length > 1000) {
+        greeting = "";
+        socket.off("data", listen);
+      }
+    };
+    socket.pause().on("data", listen);
+    limitTime();
     client.connect({
-      host: connection.host,
-      port: connection.port,
+      sock: socket,
       username: connection.user,
       privateKey: connection.privateKey,
       passphrase: connection.privateKeyPassword,
-      readyTimeout: loginSeconds * 1000,
+      readyTimeout: 0,
       debug: noteOffers(offers),
-      algorithms: { serverHostKey: [keyType as "ssh-ed25519"] },
-      hostVerifier: (key: Buffer) => {
-        const presented = key.toString("base64");
-        if (presented === pinnedKey) {
-          return true;
-        }
-        presentedKey = `${keyType} ${presented}`;
-        return false;
+      algorithms: { serverHostKey: check.types as ServerHostKeyAlgorithm[] },
+      hostVerifier: (key: Buffer, answer: (accepted: boolean) => void) => {
+        // Somebody may have to be asked, and may end the program instead.
+        clearTimeout(timer);
+        socket.unref();
+        const type = key.toString("latin1", 4, 4 + key.readUInt32BE(0));
+        const presented = `${type} ${key.toString("base64")}`;
+        check.verify(presented, (accepted) => {
+          refusedKey = accepted ? undefined : presented;
+          socket.ref();
+          limitTime();
+          answer(accepted);
+        });
       },
     });
   });
 }
 
-function executeOn(
+/** Node's error for a name with several addresses says nothing itself. */
+function causeOf(error: Error & { errors?: readonly Error[] }): string {
+  return error.message || (error.errors ?? []).map(({ message }) => message).join(", ");
+}
+
+/** Runs one command over a connection that may serve others too; see `execute`. */
+export function executeOn(
   client: Client,
   connection: Connection,
   command: string,
