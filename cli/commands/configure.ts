@@ -1,7 +1,7 @@
 import { basename, join, resolve } from "node:path";
 import type { Command } from "commander";
 import { example } from "../command";
-import { confirmHostKey, findHostKey, parseFingerprint, readPinnedKey } from "../configure/hostKey";
+import { confirmHostKey, meet, parseFingerprint, readPinnedKey } from "../configure/hostKey";
 import { checkLogin, chooseKeyFile, chooseLogin, readPrivateKey } from "../configure/login";
 import { report } from "../configure/report";
 import {
@@ -97,17 +97,26 @@ async function configure(target: Target | undefined, flags: Flags): Promise<stri
   const keyFile = await chooseKeyFile(flags.key, stored("host.privateKeyFile"), dialog);
   const { text: privateKey, passphrase } = await readPrivateKey(keyFile, dialog);
 
-  const login = { host: address, port, user };
+  const connection = {
+    host: address,
+    port,
+    user,
+    privateKey,
+    privateKeyPassword: passphrase,
+    hostKey: "",
+  };
   const pinned = readPinnedKey(config);
-  const hostKey = await withProgress(
+  const { hostKey, logIn, leave } = await withProgress(
     `reading the host key of ${address}`,
-    findHostKey(login, pinned, flags.fingerprint),
+    meet(connection, pinned, flags.fingerprint),
   );
-  await confirmHostKey(address, { ...flags, presented: hostKey, pinned }, dialog);
-  await withProgress(
-    `logging in to ${address}`,
-    checkLogin({ ...login, hostKey, privateKey, privateKeyPassword: passphrase }),
-  );
+  try {
+    await confirmHostKey(address, { ...flags, presented: hostKey, pinned }, dialog);
+  } catch (error) {
+    leave();
+    throw error;
+  }
+  await withProgress(`logging in to ${address}`, checkLogin(connection, logIn()));
   dialog.say(`Logged in as ${user}${user === "root" ? "" : ", and sudo works"}.`);
 
   let domain = flags.domain ?? stored("domain");

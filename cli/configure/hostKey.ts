@@ -1,13 +1,10 @@
 import { createHash } from "node:crypto";
 import { existsSync, readFileSync } from "node:fs";
-import { Client, type ServerHostKeyAlgorithm } from "ssh2";
-import { type Connection, explainLoginError, noteOffers, type Offers } from "../../components/step/ssh";
+import { type Connection, type Login, logIn, logInOnce, retry } from "../../components/step/ssh";
 import type { Dialog } from "../dialog";
 import { project } from "../paths";
 import { expandPath } from "./settings";
 import type { StackFile } from "./stackFile";
-
-const answerSeconds = 20;
 
 /** No RSA: `@pulumi/command` pins by the type 'ssh-rsa', a signature that current servers refuse. */
 const hostKeyTypes = ["ssh-ed25519", "ecdsa-sha2-nistp256", "ecdsa-sha2-nistp384", "ecdsa-sha2-nistp521"];
@@ -80,49 +77,48 @@ export function readPinnedKey(config: StackFile): string | undefined {
   return line?.trim().split(/\s+/).slice(0, 2).join(" ");
 }
 
-/** Where to read the host key; the user is for messages only. */
-type Address = Pick<Connection, "host" | "port" | "user">;
-
-/** A host has several keys: the pinned one, if it still has that and no other is expected, else the best. */
-export async function findHostKey(address: Address, pinned?: string, expected?: string): Promise<string> {
-  const best = await readHostKey(address, hostKeyTypes);
-  const pinnedType = pinned?.split(" ")[0] ?? "";
-  if (
-    !hostKeyTypes.includes(pinnedType) ||
-    best.startsWith(`${pinnedType} `) ||
-    fingerprint(best) === expected
-  ) {
-    return best;
-  }
-  const other = await readHostKey(address, [pinnedType, ...hostKeyTypes]);
-  return other === pinned ? other : best;
+/** A host that has shown its key, and waits for whether it is the right one. */
+export interface Met {
+  /** 'type base64' */
+  readonly hostKey: string;
+  /** Goes on over the same connection, for a host may shut out who connects and does not log in (PerSourcePenalties). */
+  readonly logIn: () => Promise<Login>;
+  readonly leave: () => void;
 }
 
-/** Reads the key that the host presents, and nothing more: no login is tried. */
-function readHostKey(address: Address, types: readonly string[]): Promise<string> {
+/**
+ * Connects, and reads the key that the host presents: of the pinned one's type, where it has such and no other key is
+ * expected, else the best.
+ *
+ * @param expected the fingerprint
+ */
+export function meet(connection: Connection, pinned?: string, expected?: string): Promise<Met> {
+  const keepsPinned = pinned !== undefined && [undefined, fingerprint(pinned)].includes(expected);
+  const rank = (type: string) => (keepsPinned && pinned.startsWith(`${type} `) ? 0 : 1);
+  const types = [...hostKeyTypes].sort((one, other) => rank(one) - rank(other));
+  return retry(connection, () => meetOnce(connection, types));
+}
+
+function meetOnce(connection: Connection, types: readonly string[]): Promise<Met> {
   return new Promise((resolve, reject) => {
-    const client = new Client();
-    const offers: Offers = { local: "", remote: "" };
-    client.on("error", ({ message }) => {
-      client.destroy();
-      const ownProblem = /no matching host key/i.test(message)
-        ? `${address.host} shows neither an ed25519 nor an ecdsa host key (it has: ${offers.remote}). As root there, make one: ` +
-          "ssh-keygen -A && systemctl restart ssh; where it is there already, add its type to HostKeyAlgorithms in /etc/ssh/sshd_config"
-        : explainLoginError({ ...address, privateKey: "", hostKey: "" }, message, { offers });
-      reject(new Error(ownProblem));
-    });
-    client.connect({
-      host: address.host,
-      port: address.port,
-      username: address.user,
-      readyTimeout: answerSeconds * 1000,
-      debug: noteOffers(offers),
-      algorithms: { serverHostKey: types as ServerHostKeyAlgorithm[] },
-      hostVerifier: (key: Buffer) => {
-        const type = key.toString("latin1", 4, 4 + key.readUInt32BE(0));
-        resolve(`${type} ${key.toString("base64")}`);
-        return false;
-      },
+    let isOpen = true;
+    const verify = (hostKey: string, answer: (accepted: boolean) => void) =>
+      resolve({
+        hostKey,
+        logIn: () => {
+          if (!isOpen) {
+            // sshd waits two minutes for a login, and a person may take longer to compare a key.
+            return logIn({ ...connection, hostKey });
+          }
+          answer(true);
+          return opened;
+        },
+        leave: () => isOpen && answer(false),
+      });
+    const opened = logInOnce(connection, { types, verify });
+    opened.catch((error) => {
+      isOpen = false;
+      reject(error);
     });
   });
 }

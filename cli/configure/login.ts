@@ -2,7 +2,8 @@ import { existsSync, readFileSync } from "node:fs";
 import { homedir } from "node:os";
 import { sep } from "node:path";
 import { utils } from "ssh2";
-import { type Connection, execute, lastWords } from "../../components/step/ssh";
+import { lastWords } from "../../components/step/login";
+import { type Connection, executeOn, type Login } from "../../components/step/ssh";
 import type { Dialog } from "../dialog";
 import { here, project } from "../paths";
 import {
@@ -112,13 +113,15 @@ async function findPassphrase(file: string, key: string, dialog: Dialog): Promis
   });
 }
 
-/** @throws when the user may not become root on the host, with the way out */
-export async function checkLogin(connection: Connection): Promise<void> {
+/** @throws when the user may not log in, or not become root on the host, with the way out */
+export async function checkLogin(connection: Connection, login: Promise<Login>): Promise<void> {
   const { user } = connection;
   const isRoot = user === "root";
   // Its output tells it from a forced command, which may well succeed.
   const said = "mlflow-vps may run commands";
-  const done = await execute(connection, `${isRoot ? "" : "sudo -n "}echo '${said}'`, "", checkSeconds);
+  const { client } = await login;
+  const command = `${isRoot ? "" : "sudo -n "}echo '${said}'`;
+  const done = await executeOn(client, connection, command, "", checkSeconds).finally(() => client.end());
   if (done.code === 0 && done.stdout.includes(said)) {
     return;
   }

@@ -1,5 +1,6 @@
 // Apart from the probe: to observe a host, Pulumi's SDK is not needed, and takes longer to load than the check to run.
-import { type Connection, executeShared, lastWords, plainError } from "./ssh";
+import { lastWords } from "./login";
+import { type Connection, executeShared, plainError } from "./ssh";
 
 /** Longest time that the check of one step may take. */
 const checkSeconds = 120;

@@ -1,5 +1,10 @@
 import type { EventEmitter } from "node:events";
-import { Client, type ClientChannel } from "ssh2";
+import { connect, type Socket } from "node:net";
+import { Client, type ClientChannel, type ServerHostKeyAlgorithm } from "ssh2";
+import { explainLoginError, noteOffers, type Offers, pauseBeforeRetry } from "./login";
+
+// States of programs that use the npm package look for them here.
+export { explainLoginError, lastWords, noteOffers, type Offers, type Shown } from "./login";
 
 /** How to log in to the host; the fields are those that `remote.Command` of `@pulumi/command` takes. */
 export interface Connection {
@@ -8,7 +13,7 @@ export interface Connection {
   readonly user: string;
   readonly privateKey: string;
   readonly privateKeyPassword?: string;
-  /** The only host key that is accepted: one authorized_keys line, ed25519 or ecdsa. */
+  /** The only host key that is accepted: one authorized_keys line, ed25519 or ecdsa. Empty where none is known yet. */
   readonly hostKey: string;
 }
 
@@ -20,123 +25,15 @@ export interface Finished {
 }
 
 const loginSeconds = 15;
-/** How a login is explained that sshd did not take up; such a one is worth another try. */
-const turnedAway = "connection closed before authentication";
 
 /** How a host is quoted that lets no further command run over a connection that it has taken. */
 const noSession = "the host opened no session";
-
-/** The end of what a host said, as a message quotes it: without what would move the cursor of a terminal. */
-export function lastWords(text: string): string {
-  const lines = text
-    .replaceAll("\r\n", "\n")
-    .replace(/[^\P{Cc}\n\t]/gu, "?")
-    .trim()
-    .split("\n");
-  return lines.slice(-5).join("\n").slice(-1000);
-}
 
 /** An error whose message says it all: the engine prints the stack of every other one. */
 export function plainError(message: string): Error {
   const error = new Error(message);
   error.stack = "";
   return error;
-}
-
-/** The algorithms of one kind that the two sides of a connection have. */
-export interface Offers {
-  local: string;
-  remote: string;
-}
-
-/** What the host has shown of itself before the login failed. */
-export interface Shown {
-  /** Its key, where that is not the pinned one. */
-  readonly presentedKey?: string;
-  /** What was compared last. */
-  readonly offers?: Offers;
-  /** What it says to everybody who logs in. */
-  readonly banner?: string;
-}
-
-/** Kinds of algorithms, by the words of ssh2; sshd's setting, and one that Pulumi's commands have as well. */
-const negotiated = [
-  {
-    words: /no matching key exchange/i,
-    kind: "key exchange",
-    setting: "KexAlgorithms",
-    one: "curve25519-sha256",
-  },
-  { words: /no matching \S+ cipher/i, kind: "cipher", setting: "Ciphers", one: "aes256-gcm@openssh.com" },
-  { words: /no matching \S+ MAC/i, kind: "MAC", setting: "MACs", one: "hmac-sha2-256-etm@openssh.com" },
-] as const;
-
-/** ssh2 tells what the two sides have in its debug output only. */
-export function noteOffers(offers: Offers): (line: string) => void {
-  return (line) => {
-    const [, side, list] = /^Handshake: \((local|remote)\) [^:]+: (.*)$/.exec(line) ?? [];
-    if (side !== undefined && list !== undefined) {
-      // What is no algorithm but says that an extension is known.
-      const names = list.split(",").filter((name) => !/^(ext-info|kex-strict)-/.test(name));
-      offers[side as keyof Offers] = names.join(", ") || "nothing";
-    }
-  };
-}
-
-/** Says in plain words why a login failed, and what to do. */
-export function explainLoginError(
-  connection: Connection,
-  cause: string,
-  { presentedKey, offers = { local: "", remote: "" }, banner = "" }: Shown = {},
-): string {
-  const target = `${connection.user}@${connection.host} (port ${connection.port})`;
-  if (presentedKey !== undefined) {
-    return (
-      `${target}: host key does not match the pinned key (host.hostKey), so nothing was sent to the host. ` +
-      `It presents: ${presentedKey}. If the server was set up anew, accept the new key with ` +
-      `'./mlflow-vps configure ${connection.user}@${connection.host}'; if not, this may be a man-in-the-middle attack.`
-    );
-  }
-  if (/authentication methods failed/i.test(cause)) {
-    return (
-      `${target}: the login was refused. Put the public half of the key (host.privateKeyFile) into ` +
-      `~${connection.user}/.ssh/authorized_keys on the host, or set host.user to the right name.` +
-      (banner === "" ? "" : ` The host says: ${lastWords(banner)}`)
-    );
-  }
-  if (/ENOTFOUND|EAI_AGAIN/.test(cause)) {
-    return `${target}: the name does not resolve. Check host.address.`;
-  }
-  if (/ECONNREFUSED/.test(cause)) {
-    return `${target}: nothing listens there. Check host.port, and that sshd runs on the host.`;
-  }
-  if (/EHOSTUNREACH|ENETUNREACH|ETIMEDOUT|timed out/i.test(cause)) {
-    return `${target}: no answer. Check host.address, that the host is on, and that no firewall is in the way. Where the host is gone for good, 'pulumi stack rm --force --preserve-config' forgets its stack.`;
-  }
-  if (/before handshake|closed the connection|ECONNRESET/i.test(cause)) {
-    return (
-      `${target}: ${turnedAway}. Check host.address and ` +
-      "host.port, and on the host that sshd runs and has not banned this address (fail2ban, MaxStartups)."
-    );
-  }
-  if (/no matching host key/i.test(cause)) {
-    const offered = offers.remote === "" ? "" : ` (it has: ${offers.remote})`;
-    return (
-      `${target}: the host has no key of the pinned type (host.hostKey)${offered}. If the server was set up anew, accept ` +
-      `the new key with './mlflow-vps configure ${connection.user}@${connection.host}'.`
-    );
-  }
-  for (const { words, kind, setting, one } of negotiated) {
-    if (words.test(cause)) {
-      return (
-        `${target}: the host and this program have no ${kind} in common, which 'ssh' by hand may have. ` +
-        `The host allows: ${offers.remote}. This program has: ${offers.local}. On the host, add ${one} to ${setting} in ` +
-        "/etc/ssh/sshd_config or the file in sshd_config.d that sets it " +
-        `('sshd -T | grep -i ${setting}' shows what is in force), then: systemctl reload ssh.`
-      );
-    }
-  }
-  return `${target}: SSH failed: ${cause}. Try 'ssh -p ${connection.port} ${connection.user}@${connection.host}' by hand.`;
 }
 
 /**
@@ -153,7 +50,7 @@ export async function execute(
   seconds: number,
   onOutput?: (text: string) => void,
 ): Promise<Finished> {
-  const client = await logIn(connection);
+  const { client } = await logIn(connection);
   try {
     return await executeOn(client, connection, command, stdin, seconds, onOutput);
   } finally {
@@ -161,9 +58,15 @@ export async function execute(
   }
 }
 
+/** A connection of somebody who is logged in. */
+export interface Login {
+  readonly client: Client;
+  readonly socket: Socket;
+}
+
 /** A connection that several commands share, and who waits for their turn on it. */
 interface SharedLogin {
-  readonly client: Promise<Client>;
+  readonly opened: Promise<Login>;
   commands: number;
   /** Will close it, when no command follows. */
   closing?: NodeJS.Timeout;
@@ -172,11 +75,19 @@ interface SharedLogin {
   readonly waiting: (() => void)[];
 }
 
+/** So long, in ms, a shared connection is kept for commands that follow. */
+const idleTime = 30_000;
+
+/** Global, for the engine runs this code apart from its module, and all in one process. */
+interface Shared {
+  mlflowVpsConnections?: Record<string, SharedLogin>;
+  /** Host and port of who has let this process in. */
+  mlflowVpsKnown?: Record<string, true>;
+}
+
 /**
- * Like `execute`, over one connection for all that run at the same time: a host may allow few logins in a minute. It does
- * not show what a command does to later logins, as a firewall's rule may.
- *
- * @param keepFor how long the connection is kept for a command that may follow, in ms; so long it also keeps the process
+ * Like `execute`, over one connection for all commands of this process that follow each other closely: a host may allow few
+ * logins in a minute. It does not show what a command does to later logins, as a firewall's rule may.
  */
 export async function executeShared(
   connection: Connection,
@@ -184,15 +95,13 @@ export async function executeShared(
   stdin: string,
   seconds: number,
   onOutput?: (text: string) => void,
-  keepFor = 0,
 ): Promise<Finished> {
-  // Global, for the engine runs this code apart from its module.
-  const holder = globalThis as { mlflowVpsLogins?: Record<string, SharedLogin> };
-  holder.mlflowVpsLogins ??= {};
-  const logins = holder.mlflowVpsLogins;
+  const shared = globalThis as Shared;
+  shared.mlflowVpsConnections ??= {};
+  const logins = shared.mlflowVpsConnections;
   const key = JSON.stringify(connection);
-  const login = logins[key] ?? { client: logIn(connection), commands: 0, limit: 8, waiting: [] };
-  const { client, waiting } = login;
+  const login = logins[key] ?? { opened: logIn(connection), commands: 0, limit: 8, waiting: [] };
+  const { opened, waiting } = login;
   const forget = () => {
     if (logins[key] === login) {
       delete logins[key];
@@ -200,7 +109,7 @@ export async function executeShared(
   };
   if (logins[key] === undefined) {
     logins[key] = login;
-    client.then((opened) => opened.on("close", forget), forget);
+    opened.then(({ client }) => client.on("close", forget), forget);
   }
   for (;;) {
     while (login.commands >= login.limit) {
@@ -209,10 +118,13 @@ export async function executeShared(
     login.commands += 1;
     clearTimeout(login.closing);
     try {
-      return await executeOn(await client, connection, command, stdin, seconds, onOutput);
+      const { client, socket } = await opened;
+      socket.ref();
+      return await executeOn(client, connection, command, stdin, seconds, onOutput);
     } catch (error) {
       // This host allows fewer at once: the others have come first.
       if (login.commands === 1 || !(error as Error).message.includes(noSession)) {
+        forget(); // where no answer came, another connection may bring one
         throw error;
       }
       login.limit = login.commands - 1;
@@ -220,72 +132,146 @@ export async function executeShared(
       login.commands -= 1;
       waiting.shift()?.();
       if (login.commands === 0 && waiting.length === 0) {
-        login.closing = setTimeout(() => {
-          forget();
-          client.then(
-            (opened) => opened.end(),
-            () => undefined, // the command has thrown why
-          );
-        }, keepFor);
+        closeLater(login, logins[key] === login ? idleTime : 0, forget);
       }
     }
   }
 }
 
-async function logIn(connection: Connection): Promise<Client> {
+/** Closes a connection that no command uses, if none does until then; the process may end before. */
+function closeLater(login: SharedLogin, time: number, forget: () => void): void {
+  const close = ({ client, socket }: Login) => {
+    socket.unref();
+    login.closing = setTimeout(() => {
+      forget();
+      client.end();
+    }, time).unref();
+  };
+  login.opened.then(
+    (opened) => login.commands > 0 || close(opened),
+    () => undefined, // the command has thrown why
+  );
+}
+
+/** Logs in; tries again where that may help. */
+export function logIn(connection: Connection): Promise<Login> {
+  return retry(connection, () => logInOnce(connection));
+}
+
+/** Opens a connection, several times where it fails for a reason that passes. */
+export async function retry<Opened>(
+  { host, port }: Connection,
+  open: () => Promise<Opened>,
+): Promise<Opened> {
+  const shared = globalThis as Shared;
+  shared.mlflowVpsKnown ??= {};
+  const known = shared.mlflowVpsKnown;
+  const target = `${host} ${port}`;
   for (let attempt = 1; ; attempt++) {
     try {
-      return await logInOnce(connection);
+      const opened = await open();
+      known[target] = true;
+      return opened;
     } catch (error) {
-      // sshd turns some of more than ten logins at once away (MaxStartups), and the engine runs several commands at once.
-      if (attempt === 4 || !(error as Error).message.includes(turnedAway)) {
+      const pause = pauseBeforeRetry((error as Error).message, attempt, known[target] === true);
+      if (pause === undefined) {
         throw error;
       }
-      await new Promise((next) => setTimeout(next, 200 + 400 * Math.random()));
+      await new Promise((next) => setTimeout(next, pause));
     }
   }
 }
 
-function logInOnce(connection: Connection): Promise<Client> {
+/** Which host key is accepted. */
+export interface HostKeyCheck {
+  /** The types that the host may present, the best first. */
+  readonly types: readonly string[];
+  /** @param presented the host's key, 'type base64' */
+  readonly verify: (presented: string, answer: (accepted: boolean) => void) => void;
+}
+
+function isPinned({ hostKey }: Connection): HostKeyCheck {
+  const [type = "", key] = hostKey.trim().split(/\s+/);
+  return { types: [type], verify: (presented, answer) => answer(presented === `${type} ${key}`) };
+}
+
+/** Logs in, or says why not, without another try. */
+export function logInOnce(connection: Connection, check = isPinned(connection)): Promise<Login> {
   return new Promise((resolve, reject) => {
     const client = new Client();
-    const [keyType = "", pinnedKey = ""] = connection.hostKey.trim().split(/\s+/);
-    let presentedKey: string | undefined;
+    const socket = connect({ host: connection.host, port: connection.port });
+    let refusedKey: string | undefined;
     const offers: Offers = { local: "", remote: "" };
     let banner = "";
+    let greeting = "";
+    let timer: NodeJS.Timeout | undefined;
     const fail = (cause: string) => {
+      clearTimeout(timer);
       client.end();
-      reject(plainError(explainLoginError(connection, cause, { presentedKey, offers, banner })));
+      reject(
+        plainError(
+          explainLoginError(connection, cause, { presentedKey: refusedKey, offers, banner, greeting }),
+        ),
+      );
+    };
+    const limitTime = () => {
+      timer = setTimeout(() => {
+        fail("timed out");
+        client.destroy();
+      }, loginSeconds * 1000);
     };
     client.on("banner", (text) => {
       banner += text;
     });
-    client.on("error", (error) => fail(error.message));
+    client.on("error", (error) => fail(causeOf(error)));
     client.on("connect", () => client.setNoDelay(true));
     client.on("close", () => fail("the host closed the connection"));
-    client.on("ready", () => resolve(client));
+    client.on("ready", () => {
+      clearTimeout(timer);
+      resolve({ client, socket });
+    });
+    // ssh2 tells what a host says before its version only where a version follows. Paused, for ssh2 reads later.
+    const listen = (bytes: Buffer) => {
+      greeting += bytes.toString("latin1");
+      if (/^SSH-/m.test(greeting) || greeting.length > 1000) {
+        greeting = "";
+        socket.off("data", listen);
+      }
+    };
+    socket.pause().on("data", listen);
+    limitTime();
     client.connect({
-      host: connection.host,
-      port: connection.port,
+      sock: socket,
       username: connection.user,
       privateKey: connection.privateKey,
       passphrase: connection.privateKeyPassword,
-      readyTimeout: loginSeconds * 1000,
+      readyTimeout: 0,
       debug: noteOffers(offers),
-      algorithms: { serverHostKey: [keyType as "ssh-ed25519"] },
-      hostVerifier: (key: Buffer) => {
-        const presented = key.toString("base64");
-        if (presented === pinnedKey) {
-          return true;
-        }
-        presentedKey = `${keyType} ${presented}`;
-        return false;
+      algorithms: { serverHostKey: check.types as ServerHostKeyAlgorithm[] },
+      hostVerifier: (key: Buffer, answer: (accepted: boolean) => void) => {
+        // Somebody may have to be asked, and may end the program instead.
+        clearTimeout(timer);
+        socket.unref();
+        const type = key.toString("latin1", 4, 4 + key.readUInt32BE(0));
+        const presented = `${type} ${key.toString("base64")}`;
+        check.verify(presented, (accepted) => {
+          refusedKey = accepted ? undefined : presented;
+          socket.ref();
+          limitTime();
+          answer(accepted);
+        });
       },
     });
   });
 }
 
-function executeOn(
+/** Node's error for a name with several addresses says nothing itself. */
+function causeOf(error: Error & { errors?: readonly Error[] }): string {
+  return error.message || (error.errors ?? []).map(({ message }) => message).join(", ");
+}
+
+/** Runs one command over a connection that may serve others too; see `execute`. */
+export function executeOn(
   client: Client,
   connection: Connection,
   command: string,

@@ -30,7 +30,7 @@ export async function run(
   };
   const finished = stepsThatNeedLogins.test(name)
     ? await execute(connection, command[action], stdin, applySeconds, show)
-    : await executeShared(connection, command[action], stdin, applySeconds, show, 500);
+    : await executeShared(connection, command[action], stdin, applySeconds, show);
   if (finished.code !== 0) {
     throw new Error(finished.stderr.trim() || `'${command[action]}' exited ${finished.code}`);
   }

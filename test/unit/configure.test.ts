@@ -1,13 +1,13 @@
 import { linkSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import type { AddressInfo } from "node:net";
+import { type AddressInfo, createServer, type Server as NetServer, type Socket } from "node:net";
 import { join } from "node:path";
 import { Server, utils } from "ssh2";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { fingerprint, isTrusted } from "../../cli/configure/hostKey";
+import { fingerprint, isTrusted, meet } from "../../cli/configure/hostKey";
 import { parseTarget } from "../../cli/configure/settings";
 import { StackFile } from "../../cli/configure/stackFile";
 import { type Conversation, Shell } from "./commandLine";
-import { encryptedLoginKey, hostKey, otherHostKey, passphrase } from "./keys";
+import { ecdsaHostKey, encryptedLoginKey, hostKey, loginKey, otherHostKey, passphrase } from "./keys";
 
 describe("user@host", () => {
   it.each([
@@ -153,18 +153,23 @@ config:
 
 /** A host on loopback that takes one key, and runs nothing but echo, or what stands in its place. */
 class FakeHost {
-  private server: Server | undefined;
+  private server: NetServer | undefined;
   port = 0;
+  /** Of the first key. */
   fingerprint = "";
   readonly commands: string[] = [];
   exitCode = 0;
   /** What it says whatever it is asked to run. */
   forced: string | undefined;
+  /** Connections that were ever made; the first ones it ends at once, with these words. */
+  connections = 0;
+  turnsAway = 0;
+  private readonly open = new Set<Socket>();
 
-  async present(hostKey: { private: string; public: string }): Promise<void> {
+  async present(...hostKeys: { private: string; public: string }[]): Promise<void> {
     await this.stop();
-    this.fingerprint = fingerprint(hostKey.public);
-    const server = new Server({ hostKeys: [hostKey.private] }, (client) => {
+    this.fingerprint = fingerprint(hostKeys[0]?.public ?? "");
+    const server = new Server({ hostKeys: hostKeys.map((key) => key.private) }, (client) => {
       client.on("error", () => undefined);
       client.on("authentication", (login) =>
         login.method === "publickey" ? login.accept() : login.reject(),
@@ -179,12 +184,29 @@ class FakeHost {
         }),
       );
     });
-    await new Promise<void>((done) => server.listen(this.port, "127.0.0.1", done));
-    this.port = (server.address() as AddressInfo).port;
-    this.server = server;
+    const front = createServer((socket) => {
+      this.connections += 1;
+      this.open.add(socket.on("close", () => this.open.delete(socket)));
+      if (this.connections <= this.turnsAway) {
+        socket.end("Exceeded MaxStartups\r\n");
+      } else {
+        server.injectSocket(socket);
+      }
+    });
+    await new Promise<void>((done) => front.listen(this.port, "127.0.0.1", done));
+    this.port = (front.address() as AddressInfo).port;
+    this.server = front;
+  }
+
+  /** As sshd does with who does not log in within two minutes. */
+  hangUp(): void {
+    for (const socket of this.open) {
+      socket.destroy();
+    }
   }
 
   async stop(): Promise<void> {
+    this.hangUp();
     await new Promise<void>((done) => (this.server === undefined ? done() : this.server.close(() => done())));
     this.server = undefined;
   }
@@ -232,6 +254,8 @@ describe("configure", () => {
     host.exitCode = 0;
     host.forced = undefined;
     host.commands.length = 0;
+    host.connections = 0;
+    host.turnsAway = 0;
     await host.present(oldKey);
   });
   afterEach(() => host.stop());
@@ -271,6 +295,49 @@ describe("configure", () => {
     expect(await configure([...flags(), "--users", "mlflow"])).toContain("nothing was changed");
     expect(await configure(["--directory", directory])).toContain("nothing was changed");
     expect(written()).toBe(before);
+  });
+
+  it("logs in over the connection that has shown the host key, whatever is pinned and asked", async () => {
+    await host.present(newKey, ecdsaHostKey);
+    const pinned = () => /hostKey: (\S+)/.exec(written())?.[1];
+    await configure([...flags(), "--yes"]);
+    expect([pinned(), host.connections]).toEqual(["ssh-ed25519", 1]);
+    await configure([...flags(), "--yes"]);
+    await configure([...flags(), "--fingerprint", host.fingerprint]);
+    expect(host.connections).toBe(3);
+
+    const ecdsa = ecdsaHostKey.public.split(" ").slice(0, 2).join(" ");
+    writeFileSync(file, `config:\n  mlflow-vps:host:\n    hostKey: ${ecdsa}\n`);
+    await configure(flags());
+    expect([pinned(), host.connections]).toEqual(["ecdsa-sha2-nistp256", 4]);
+    await configure([...flags(), "--fingerprint", fingerprint(ecdsa)]);
+    expect([pinned(), host.connections]).toEqual(["ecdsa-sha2-nistp256", 5]);
+    await configure([...flags(), "--fingerprint", host.fingerprint]);
+    expect([pinned(), host.connections]).toEqual(["ssh-ed25519", 6]);
+  });
+
+  it("logs in anew where the host has ended the connection while somebody was asked", async () => {
+    const connection = { host: "127.0.0.1", port: host.port, user: "deploy", hostKey: "" };
+    const met = await meet({ ...connection, privateKey: loginKey.private });
+    expect(met.hostKey).toBe(oldKey.public.trim());
+    host.hangUp();
+    await new Promise((next) => setTimeout(next, 100));
+    const { client } = await met.logIn();
+    client.end();
+    expect(host.connections).toBe(2);
+  });
+
+  it("tries again where the host turns the connection away", async () => {
+    host.turnsAway = 2;
+    await configure([...flags(), "--yes"]);
+    expect(host.connections).toBe(3);
+  });
+
+  it("says which host keys there must be", async () => {
+    await host.present(utils.generateKeyPairSync("rsa", { bits: 2048 }));
+    await expect(configure([...flags(), "--yes"])).rejects.toThrow(
+      /the host shows neither an ed25519 nor an ecdsa host key \(it has: [^)]*rsa[^)]*\)\. As root there, make one: ssh-keygen -A/,
+    );
   });
 
   it("removes the domain with --domain -", async () => {

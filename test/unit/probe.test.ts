@@ -1,11 +1,26 @@
-import { execFile } from "node:child_process";
+import { type ChildProcess, execFile, spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
+import type { Readable } from "node:stream";
 import { promisify } from "node:util";
-import { beforeEach, describe, expect, test, vi } from "vitest";
+import { credentials } from "@grpc/grpc-js";
+import { ResourceProviderClient } from "@pulumi/pulumi/proto/provider_grpc_pb";
+import {
+  CreateRequest,
+  type CreateResponse,
+  ReadRequest,
+  type ReadResponse,
+} from "@pulumi/pulumi/proto/provider_pb";
+import { Struct } from "google-protobuf/google/protobuf/struct_pb";
+import { afterAll, beforeAll, beforeEach, describe, expect, test, vi } from "vitest";
 import { observe, type ProbeInputs } from "../../components/step/observe";
 import { assertNoProblems, provider } from "../../components/step/probe";
 import type { Connection, Finished } from "../../components/step/ssh";
 import { hostKey, loginKey, pinned } from "./keys";
+import { exit, startSshServer } from "./sshServer";
 
 /** The host, as far as a probe sees it; ssh.test.ts has the real connection. */
 const host = vi.hoisted(() => ({
@@ -50,6 +65,11 @@ const inputs: ProbeInputs = {
   demand: false,
 };
 const unreachable = new Error("deploy@192.0.2.10 (port 22): no answer.");
+
+type Call<Request, Response> = (
+  request: Request,
+  done: (error: Error | null, response: Response) => void,
+) => void;
 
 const demanding = (): ProbeInputs => ({ ...inputs, demand: true });
 const drift = "port 80 is taken\nthe clock is 500 s slow\n";
@@ -261,32 +281,86 @@ describe("the probe's life in the engine", () => {
 });
 
 describe("the probe's code", () => {
-  test("can be stored in the state, from where a refresh runs it with Node's modules and ssh2 alone", async () => {
-    // As a real 'up' loads it, and then as the engine's provider does.
-    const store = `
-      const pulumi = require("@pulumi/pulumi");
-      const { provider } = require("./components/step/probe.ts");
-      pulumi.runtime.serializeFunction(() => provider).then(({ text }) => {
-        const stored = {};
-        new Function("exports", "require", text)(stored, require);
-        console.log(JSON.stringify({
-          modules: [...text.matchAll(/require\\("([^"]+)"\\)/g)].map(([, name]) => name),
-          methods: Object.keys(stored.handler()),
-        }));
-        const connection = { host: "127.0.0.1", port: 1, user: "deploy", privateKey: "none", hostKey: "ssh-ed25519 A" };
-        return stored.handler().create({ demand: false, connection, command: "bash -s check", script: "" });
-      }).catch((error) => console.log(error.message));`;
-    const { stdout } = await promisify(execFile)("node", ["--import", "tsx", "--eval", store], {
-      cwd: join(__dirname, "../.."),
-    });
-    const [code = "", message] = stdout.split("\n");
-    const { modules, methods } = JSON.parse(code);
+  const project = join(__dirname, "../..");
+  let code = "";
+  beforeAll(async () => {
+    // As a real 'up' loads and stores it: from a file, for code that Node evaluates has its modules as globals.
+    const directory = mkdtempSync(join(tmpdir(), "mlflow-vps-"));
+    const program = join(directory, "program.cjs");
+    writeFileSync(
+      program,
+      `const load = require("node:module").createRequire(${JSON.stringify(__filename)});
+      const { provider } = load("../../components/step/probe.ts");
+      load("@pulumi/pulumi").runtime.serializeFunction(() => provider).then(({ text }) => process.stdout.write(text));`,
+    );
+    const run = promisify(execFile)("node", ["--import", "tsx", program], { cwd: project });
+    code = (await run).stdout;
+    rmSync(directory, { recursive: true });
+  });
+
+  test("can be stored in the state, from where a refresh runs it with Node's modules and ssh2 alone", () => {
+    const modules = [...code.matchAll(/require\("([^"]+)"\)/g)].map(([, name]) => name);
     for (const name of modules) {
       expect(name).toMatch(/^(ssh2\/.*|[a-z]+)$/);
     }
     expect(modules.join()).toContain("ssh2");
-    expect(methods.sort()).toEqual(["create", "diff", "read", "update"]);
-    // It ran as far as the connection, which nobody takes.
-    expect(message).toMatch(/^deploy@127\.0\.0\.1 \(port 1\): nothing listens there|privateKey/);
+    const stored: { handler?: () => object } = {};
+    new Function("exports", "require", code)(stored, createRequire(__filename));
+    expect(Object.keys(stored.handler?.() ?? {}).sort()).toEqual(["create", "diff", "read", "update"]);
+  });
+
+  describe("in the engine's program for it", () => {
+    let engine: ChildProcess;
+    let client: ResourceProviderClient;
+    beforeAll(async () => {
+      const program = join(project, "node_modules/@pulumi/pulumi/cmd/dynamic-provider/index.js");
+      engine = spawn("node", [program, "127.0.0.1:1"], { stdio: ["ignore", "pipe", "inherit"] });
+      const [port] = await once(engine.stdout as Readable, "data");
+      client = new ResourceProviderClient(`127.0.0.1:${Number(port)}`, credentials.createInsecure());
+    });
+    afterAll(() => {
+      client.close();
+      engine.kill();
+    });
+    const properties = (probe: ProbeInputs) =>
+      Struct.fromJavaScript({ ...probe, drift: [], generation: 1, providerVersion: 1, __provider: code });
+    const read = async (probe: ProbeInputs): Promise<string[]> => {
+      const request = new ReadRequest();
+      request.setId("probe");
+      request.setProperties(properties(probe));
+      const response = await promisify(client.read.bind(client) as Call<ReadRequest, ReadResponse>)(request);
+      return response.getProperties()?.toJavaScript().drift as unknown as string[];
+    };
+    const create = (probe: ProbeInputs) => {
+      const request = new CreateRequest();
+      request.setProperties(properties(probe));
+      return promisify(client.create.bind(client) as Call<CreateRequest, CreateResponse>)(request);
+    };
+
+    test("has one login for all steps, whether it looks at several at once or at one after the other", async () => {
+      const server = await startSshServer({
+        run: (channel, command) => {
+          channel.write(`-- check --\n${command} was changed\n`);
+          exit(channel, 0);
+        },
+      });
+      const { connection } = server;
+      const steps = Array.from({ length: 12 }, (_, index) => `step ${index}`);
+      await Promise.all(steps.map((command) => create({ ...inputs, connection, command })));
+      const drift = await Promise.all(steps.map((command) => read({ ...inputs, connection, command })));
+      for (const command of steps) {
+        drift.push(await read({ ...inputs, connection, command }));
+      }
+      expect(drift).toEqual([...steps, ...steps].map((step) => [`${step} was changed`]));
+      expect([server.met(), server.commands.length]).toEqual([1, 36]);
+      await server.close();
+    });
+
+    test("says why it cannot log in", async () => {
+      const connection = { ...inputs.connection, host: "127.0.0.1", port: 1 };
+      await expect(create({ ...inputs, connection })).rejects.toThrow(
+        "deploy@127.0.0.1 (port 1): nothing listens there",
+      );
+    });
   });
 });

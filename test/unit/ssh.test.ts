@@ -1,13 +1,18 @@
+import { execFile } from "node:child_process";
+import dns from "node:dns";
 import { once } from "node:events";
 import { createRequire } from "node:module";
 import { type AddressInfo, connect, createServer } from "node:net";
+import { join } from "node:path";
+import { promisify } from "node:util";
 import type { Algorithms, ServerChannel } from "ssh2";
-import { afterEach, describe, expect, test } from "vitest";
+import { afterEach, describe, expect, test, vi } from "vitest";
 import { execute, executeShared, explainLoginError } from "../../components/step/ssh";
 import {
   ecdsaHostKey,
   encryptedLoginKey,
   hostKey,
+  loginKey,
   otherHostKey,
   otherLoginKey,
   passphrase,
@@ -22,6 +27,7 @@ async function start(options?: SshServerOptions): Promise<SshServer> {
   return server;
 }
 afterEach(async () => {
+  vi.restoreAllMocks();
   await Promise.all(servers.splice(0).map((server) => server.close()));
 });
 
@@ -161,14 +167,13 @@ describe("commands at the same time", () => {
     return { run, most: () => most };
   };
 
-  test("share one connection, which is closed behind the last", async () => {
+  test("share one connection", async () => {
     const { run, most } = together(8);
     const server = await start({ run });
     const all = await runAll(server);
     expect(all.map(({ stdout }) => stdout)).toEqual(steps.map((step) => `output of ${step}`));
     expect([server.met(), most()]).toEqual([1, 8]);
     expect(server.commands.map(({ command, stdin }) => stdin === `stdin of ${command}`)).not.toContain(false);
-    await until(() => server.open() === 0);
   });
 
   test("wait for each other on a host that allows fewer over one connection", async () => {
@@ -231,16 +236,62 @@ describe("commands at the same time", () => {
     expect((await executeShared(server.connection, "true", "", 10)).code).toBe(0);
   });
 
-  test("leave the connection to one that follows within the time that they ask for", async () => {
+  test("leave the connection to those that follow within half a minute, then it is closed", async () => {
+    const later = setTimeout;
+    vi.spyOn(globalThis, "setTimeout").mockImplementation(((action: () => void, time?: number) =>
+      later(action, time === 30_000 ? 200 : time)) as typeof setTimeout);
     const server = await start();
     for (const step of steps) {
-      await executeShared(server.connection, step, "", 10, undefined, 200);
+      await executeShared(server.connection, step, "", 10);
     }
     expect([server.met(), server.open()]).toEqual([1, 1]);
     await until(() => server.open() === 0);
     await executeShared(server.connection, "true", "", 10);
     expect(server.met()).toBe(2);
   });
+
+  test.each(["host", "user", "privateKey", "hostKey"] as const)(
+    "share no connection with those of another %s",
+    async (key) => {
+      const server = await start({ login: (context) => context.accept() });
+      const other = {
+        ...server.connection,
+        ...{ host: "localhost", user: "root", privateKey: otherLoginKey.private },
+        hostKey: `${server.connection.hostKey} root@vps`,
+      };
+      await executeShared(server.connection, "true", "", 10);
+      await executeShared({ ...server.connection, [key]: other[key] }, "true", "", 10);
+      expect([server.met(), server.open()]).toEqual([2, 2]);
+    },
+  );
+
+  test("have another connection after one that did not answer in time", async () => {
+    const server = await start({
+      run: (channel, command) => void (command === "slow" || exit(channel, 0)),
+    });
+    expect(await refusal(executeShared(server.connection, "slow", "", 0.1))).toContain("timed out");
+    await until(() => server.open() === 0);
+    await executeShared(server.connection, "true", "", 10);
+    expect(server.met()).toBe(2);
+  });
+
+  test.each([true, false])(
+    "do not keep their program, whether the login was taken or not: %s",
+    async (taken) => {
+      const server = await start({ authorized: (taken ? loginKey : otherLoginKey).public });
+      const program = `
+        const { executeShared } = require("./components/step/ssh.ts");
+        executeShared(${JSON.stringify(server.connection)}, "true", "", 10)
+          .then(({ code }) => console.log(code), ({ message }) => console.log(message));`;
+      const begun = Date.now();
+      const { stdout } = await promisify(execFile)("node", ["--import", "tsx", "--eval", program], {
+        cwd: join(__dirname, "../.."),
+      });
+      expect(stdout).toContain(taken ? "0\n" : "the login was refused");
+      expect(Date.now() - begun).toBeLessThan(12_000); // an idle connection is kept for thirty seconds
+      await until(() => server.open() === 0);
+    },
+  );
 
   test("have a time limit each, which ends no other", async () => {
     const server = await start({
@@ -332,13 +383,17 @@ describe("a host that has other algorithms", () => {
 });
 
 describe("the login", () => {
-  /** In front of a server: ends the first connections as sshd does when there are too many, then passes on. */
-  async function turningAway(connection: SshServer["connection"], times: number) {
+  /** In front of a server: ends the first connections with these words as sshd does, then passes on. */
+  async function turningAway(
+    connection: SshServer["connection"],
+    times: number,
+    words = "Exceeded MaxStartups\r\n",
+  ) {
     let met = 0;
     const front = createServer((socket) => {
       met += 1;
       if (met <= times) {
-        socket.end("Exceeded MaxStartups\r\n");
+        socket.end(words);
         return;
       }
       const onward = connect(connection.port, connection.host);
@@ -359,9 +414,72 @@ describe("the login", () => {
     expect([front.met(), server.commands.length]).toEqual([3, 1]);
     front.close();
     const closed = await turningAway(server.connection, 99);
-    expect(await refusal(execute(closed.connection, "true", "", 10))).toContain("before authentication");
+    expect(await refusal(execute(closed.connection, "true", "", 10))).toContain(
+      "connection closed before authentication (it says: Exceeded MaxStartups)",
+    );
     expect([closed.met(), server.commands.length]).toEqual([4, 1]);
     closed.close();
+  });
+
+  /** The pauses between tries, which then are none. */
+  function skippingPauses(): number[] {
+    const pauses: number[] = [];
+    const later = setTimeout;
+    vi.spyOn(globalThis, "setTimeout").mockImplementation(((action: () => void, time = 0) => {
+      const isPause = [5000, 16_000].includes(time);
+      pauses.push(...(isPause ? [time] : []));
+      return later(action, isPause ? 0 : time);
+    }) as typeof setTimeout);
+    return pauses;
+  }
+
+  test("that sshd refuses for a while is tried again for 40 seconds, and the message says why", async () => {
+    const pauses = skippingPauses();
+    const server = await start();
+    const words = "Not allowed at this time\r\n";
+    const front = await turningAway(server.connection, 6, words);
+    expect((await execute(front.connection, "true", "", 10)).code).toBe(0);
+    expect(pauses).toEqual(Array(6).fill(5000));
+    front.close();
+    pauses.length = 0;
+    const closed = await turningAway(server.connection, 99, words);
+    expect(await refusal(execute(closed.connection, "true", "", 10))).toMatch(
+      /: sshd refuses this address for a while \(PerSourcePenalties\), .* systemctl restart ssh\.$/,
+    );
+    expect(pauses).toEqual(Array(8).fill(5000));
+    closed.close();
+  });
+
+  test("that is refused by a host that has let this program in is tried again after pauses, else not", async () => {
+    const pauses = skippingPauses();
+    const server = await start();
+    await executeShared(server.connection, "true", "", 10);
+    await server.close();
+    const limited = "nothing listens there, or the host limits new connections ('ufw limit', fail2ban).";
+    expect(await refusal(execute(server.connection, "true", "", 10))).toContain(limited);
+    expect(pauses).toEqual([16_000, 16_000]);
+    pauses.length = 0;
+    const other = await start();
+    await other.close();
+    expect(await refusal(execute(other.connection, "true", "", 10))).toContain(limited);
+    expect(pauses).toEqual([]);
+  });
+
+  test("to a name with several addresses, none of which answers, says why", async () => {
+    const server = await start();
+    await server.close();
+    vi.spyOn(dns, "lookup").mockImplementation(((
+      _name: string,
+      _options: object,
+      found: (error: null, all: object[]) => void,
+    ) =>
+      found(null, [
+        { address: "127.0.0.1", family: 4 },
+        { address: "127.0.0.2", family: 4 },
+      ])) as unknown as typeof dns.lookup);
+    expect(await refusal(execute({ ...server.connection, host: "vps.test" }, "true", "", 10))).toContain(
+      "nothing listens there",
+    );
   });
 
   test("is not repeated for a command whose connection broke", async () => {
@@ -406,17 +524,17 @@ describe("the login", () => {
     const server = await start();
     await server.close();
     expect(await refusal(execute(server.connection, "true", "", 10))).toContain(
-      "nothing listens there. Check host.port, and that sshd runs on the host.",
+      "nothing listens there, or the host limits new connections",
     );
   });
 
-  test("to something that is not an SSH server is refused", async () => {
+  test("to something that is not an SSH server is refused, with its words", async () => {
     const web = createServer((socket) => socket.end("HTTP/1.1 400 Bad Request\r\n\r\n"));
     await new Promise<void>((done) => web.listen(0, "127.0.0.1", () => done()));
     const { port } = web.address() as { port: number };
     const { connection } = await start();
     expect(await refusal(execute({ ...connection, port }, "true", "", 10))).toMatch(
-      /connection closed before authentication|SSH failed: .* by hand/,
+      /connection closed before authentication \(it says: HTTP\/1\.1 400 Bad Request\)\. Check host\.address and host\.port/,
     );
     web.close();
   });
@@ -445,7 +563,7 @@ describe("the reason why a login failed", () => {
     ["All configured authentication methods failed", "the login was refused."],
     ["getaddrinfo ENOTFOUND vps.example.org", "the name does not resolve. Check host.address."],
     ["getaddrinfo EAI_AGAIN vps.example.org", "the name does not resolve. Check host.address."],
-    ["connect ECONNREFUSED 192.0.2.10:22", "nothing listens there. Check host.port"],
+    ["connect ECONNREFUSED 192.0.2.10:22", "nothing listens there, or the host limits new connections"],
     ["connect EHOSTUNREACH 192.0.2.10:22", "no answer. Check host.address"],
     ["connect ENETUNREACH 192.0.2.10:22", "no answer. Check host.address"],
     ["connect ETIMEDOUT 192.0.2.10:22", "no answer. Check host.address"],
