@@ -43,7 +43,8 @@ function run(
     env = {},
     action = "apply",
     deleteData = false,
-  }: { env?: NodeJS.ProcessEnv; action?: string; deleteData?: boolean } = {},
+    connections = 100,
+  }: { env?: NodeJS.ProcessEnv; action?: string; deleteData?: boolean; connections?: number } = {},
 ): Promise<Ended> {
   const values = {
     stack: "mlflow-vps/unit",
@@ -54,6 +55,7 @@ function run(
     clientAddress: "127.0.0.1",
     account: "mlflow",
     passwordFile: passwordFile(),
+    connections,
     deleteData,
     password: "secret",
     passwordLine: "127.0.0.1:5433:mlflow:mlflow:secret",
@@ -261,7 +263,7 @@ neighbours() { ${others}; }
 settings_file() { echo "$here/settings.conf"; }
 sql() { case $(cat) in 'show listen_addresses') echo '*' ;; *) echo "$here/settings.conf" ;; esac; }
 systemctl() { echo "$*" >>"$here/restarted"; }
-${instead("write_settings_file; listen_locally")}`;
+${instead("write_settings_file; enforce_settings")}`;
   const restarted = () => (existsSync(at("restarted")) ? readFileSync(at("restarted"), "utf8") : "");
 
   test("is restarted, alone, where it listens on more than localhost and holds nothing of others", async () => {
@@ -276,6 +278,52 @@ ${instead("write_settings_file; listen_locally")}`;
     expect(code).toBe(0);
     expect(stdout).toContain("PostgreSQL holds other databases too (shop, wiki)");
     expect(existsSync(at("settings.conf"))).toBe(false);
+    expect(restarted()).toBe("");
+  });
+
+  /** Answers of PostgreSQL as it is by itself. */
+  const usual = (others: string, winner = "$here/settings.conf") => `${clusters("17 main 5433 online")}
+neighbours() { ${others}; }
+settings_file() { echo "$here/settings.conf"; }
+sql() {
+  case $(cat) in
+    'show listen_addresses') echo localhost ;;
+    'show max_connections') echo 100 ;;
+    *) echo "${winner}" ;;
+  esac
+}
+systemctl() { echo "$*" >>"$here/restarted"; }
+${instead("write_settings_file; enforce_settings")}`;
+
+  test("is neither told to take more connections than by itself nor restarted where the workers need no more", async () => {
+    expect(await run(usual("true"))).toMatchObject({ code: 0 });
+    expect(readFileSync(at("settings.conf"), "utf8")).not.toContain("max_connections");
+    expect(restarted()).toBe("");
+  });
+
+  test("takes as many connections as the workers need, from its next start, which is now", async () => {
+    expect(await run(usual("true"), { connections: 300 })).toMatchObject({ code: 0 });
+    expect(readFileSync(at("settings.conf"), "utf8")).toMatch(/\nmax_connections = 300\n$/);
+    expect(restarted()).toBe("restart postgresql@17-main.service\n");
+  });
+
+  test.each([
+    [
+      "holds databases of others",
+      "echo shop",
+      undefined,
+      "It holds other databases too (shop), so it is not changed",
+    ],
+    [
+      "is told otherwise by another file",
+      "true",
+      "/etc/theirs.conf",
+      "as set in /etc/theirs.conf: remove it there",
+    ],
+  ])("that takes too few connections and %s is not restarted", async (_, others, winner, reason) => {
+    const { code, stderr } = await run(usual(others, winner), { connections: 300 });
+    expect(code).not.toBe(0);
+    expect(stderr).toContain(reason);
     expect(restarted()).toBe("");
   });
 

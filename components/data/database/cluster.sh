@@ -6,6 +6,7 @@ declare -rA statements=(
   [config_file]='show config_file'
   [access_file]='show hba_file'
   [listen_addresses]='show listen_addresses'
+  [max_connections]='show max_connections'
   [neighbours]="select datname from pg_database where datname not in ('postgres', 'template0', 'template1', '$database', '$scratch_database') order by 1"
   [rights]="select rolcanlogin and not rolsuper and not rolcreaterole and not rolcreatedb from pg_roles where rolname = '$role'"
   [owner]="select pg_get_userbyid(datdba) from pg_database where datname = '$database'"

@@ -11,7 +11,7 @@ check() {
   fi
   check_account "$account"
   ask_all
-  check_listening
+  check_server_settings
   check_access_file
   role_problem=$(check_role)
   [[ -z $role_problem ]] || problem "$role_problem"
@@ -32,7 +32,7 @@ apply() {
   write_settings_file
   write_access_file "$access_lines"$'\n'
   load_settings
-  listen_locally
+  enforce_settings
   make_role
   make_database
   wrong=$(check_file "$password_file" "$account:$account" 0600 "$password_line")

@@ -10,6 +10,8 @@ export interface DatabaseArgs extends HostArgs {
   readonly access: DatabaseAccess;
   /** IPv4 address from which the service comes. */
   readonly client: string;
+  /** Connections that PostgreSQL must take; where it has to be told to take more, it is restarted. */
+  readonly connections: number;
   /** Password of the role. Changing it takes effect at once; open connections stay. */
   readonly password: pulumi.Input<string>;
   /** Drop database and role when the step is removed; applied by `up`, before a destroy. */
@@ -33,7 +35,7 @@ export function passwordLine(
  */
 export class Database extends Step {
   constructor(name: string, args: DatabaseArgs, opts?: pulumi.ComponentResourceOptions) {
-    const { connection, access, client, password, deleteData } = args;
+    const { connection, access, client, connections, password, deleteData } = args;
     super(
       "mlflow:database:Database",
       name,
@@ -49,6 +51,7 @@ export class Database extends Step {
           databasePort: access.port,
           account: access.credentials.owner,
           passwordFile: access.credentials.file,
+          connections,
           deleteData,
         },
         payload: {

@@ -45,6 +45,7 @@ perform() {
     'show hba_file') echo "$config/pg_hba.conf" ;;
     'show data_directory') echo "$WORLD/var/lib/postgresql/15/main" ;;
     'show listen_addresses') /bin/cat "$pg/listen_addresses" ;;
+    'show max_connections') echo 100 ;;
     'select pg_conf_load_time()::text') /bin/cat "$pg/loads" ;;
     'select pg_reload_conf()') load_settings && echo t ;;
     'select 1 where pg_conf_load_time()::text <> '*)
