@@ -334,6 +334,76 @@ ${instead("write_settings_file; enforce_settings")}`;
   });
 });
 
+describe("a database that is taken over", () => {
+  const take = (encoding: string, more = "") =>
+    run(`
+done_is() { printf '%s\n' "$*" >>"$here/trace"; }
+encoding_of_database() { echo ${encoding}; }
+check_room_for_copy() { :; }
+sessions() { :; }
+drop_scratch() { done_is drop the copy; }
+make_scratch() { at_exit drop_scratch; done_is make a copy; }
+copy_to_scratch() { done_is copy "$1"; }
+keep_dump() { done_is dump "$1" before "$3"; }
+sql() {
+  local statement
+  statement=$(cat)
+  case $statement in
+    *datconnlimit*) echo 20 ;;
+    *'connection limit'*) done_is connection "\${statement#*connection }" ;;
+    begin*) done_is swap ;;
+  esac
+}
+${more}
+${instead("take_in_utf8")}`);
+  const trace = () =>
+    existsSync(at("trace")) ? readFileSync(at("trace"), "utf8").trimEnd().split("\n") : [];
+
+  test("in another encoding is converted: what takes its place is a copy, which nobody writes to meanwhile", async () => {
+    const { code, stdout } = await take("LATIN1");
+    expect({ code, stdout }).toMatchObject({
+      code: 0,
+      stdout: expect.stringContaining("database mlflow is in LATIN1"),
+    });
+    expect(trace()).toEqual([
+      "connection limit 0",
+      "make a copy",
+      "copy mlflow",
+      "dump mlflow before conversion",
+      "swap",
+      "drop the copy",
+      "connection limit 20",
+    ]);
+  });
+
+  test("in UTF-8 is taken as it is", async () => {
+    expect(await take("UTF8")).toMatchObject({ code: 0 });
+    expect(trace()).toEqual([]);
+  });
+
+  test("and is ours already is left as it is, for the service uses it", async () => {
+    writeFileSync(passwordFile(), "x");
+    expect(await take("LATIN1")).toMatchObject({ code: 0 });
+    expect(trace()).toEqual([]);
+  });
+
+  test.each([
+    ["is in use", "sessions() { echo 'shop (pid 7)'; }", "is in use by shop (pid 7). Nothing was changed"],
+    ["has no room beside it", "check_room_for_copy() { echo '/var has 1 MB free'; }", "/var has 1 MB free"],
+    [
+      "holds what is no text",
+      "copy_to_scratch() { echo 'invalid byte sequence'; return 1; }",
+      "invalid byte sequence",
+    ],
+  ])("that %s is not converted, and stays as it was", async (_, failure, reason) => {
+    const { code, stderr } = await take("SQL_ASCII", failure);
+    expect(code).not.toBe(0);
+    expect(stderr).toContain(reason);
+    expect(trace()).not.toContain("swap");
+    expect(trace().at(-1) ?? "connection limit 20").toBe("connection limit 20");
+  });
+});
+
 describe("a removal", () => {
   const removal = (more: string, deleteData = false) =>
     run(

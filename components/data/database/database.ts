@@ -5,7 +5,7 @@ import type { DatabaseAccess } from "../access";
 export interface DatabaseArgs extends HostArgs {
   /**
    * How the service reaches the database, and as whom. A database of that name that is already there is adopted with all
-   * its rows; the role owns it, and gets no other rights.
+   * its rows, in UTF-8; the role owns it, and gets no other rights.
    */
   readonly access: DatabaseAccess;
   /** IPv4 address from which the service comes. */
@@ -43,8 +43,8 @@ export class Database extends Step {
         connection,
         step: "database",
         folder: __dirname,
-        scripts: ["cluster", "access", "owner", "password", "database"],
-        uses: ["commands", "accounts", "postgres", "scratch"],
+        scripts: ["cluster", "access", "encoding", "owner", "password", "database"],
+        uses: ["commands", "accounts", "postgres", "scratch", "dumps"],
         settings: {
           database: access.name,
           role: access.role,

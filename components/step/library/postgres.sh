@@ -45,6 +45,12 @@ has_rows() {
 
 database_exists() { has_rows postgres "select 1 from pg_database where datname = '$1'"; }
 
+# sessions DATABASE: who uses it, but for PostgreSQL itself.
+sessions() {
+  sql postgres <<<"select distinct coalesce(usename, backend_type) || ' (' || coalesce(nullif(application_name, ''), 'pid ' || pid) || ')'
+    from pg_stat_activity where datname = '$1' and backend_type <> 'autovacuum worker' order by 1"
+}
+
 # Whether it takes connections.
 database_answers() {
   local code=0 pg_isready
@@ -77,4 +83,5 @@ start_database() {
   wait_until 60 "PostgreSQL does not answer on port $database_port: see 'pg_lsclusters' and 'journalctl -u postgresql@*' on the host, or set database.port" database_answers
 }
 
-dump_database() { as_postgres pg_dump --no-password --port "$database_port" --format custom "$1"; }
+# dump_database DATABASE [OPTION...]
+dump_database() { as_postgres pg_dump --no-password --port "$database_port" --format custom "${@:2}" "$1"; }

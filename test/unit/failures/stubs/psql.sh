@@ -67,6 +67,7 @@ perform() {
       quoted "$1" "'"
       [ ! -d "$pg/databases/$found" ] || /bin/cat "$pg/databases/$found/owner"
       ;;
+    'select pg_encoding_to_char(encoding) '*) echo UTF8 ;;
     'select pg_database_size('*) echo 8000000 ;;
     'select 1 from pg_roles where rolname = '*)
       quoted "$1" "'"
