@@ -251,10 +251,24 @@ describe("our cluster", () => {
   test("is the only one that is started", async () => {
     const { code, stdout } = await run(`${clusters("15 main 5432 down", "17 main 5433 down")}
 pg_isready() { [[ -e $here/started ]] || return 2; }
+sql() { :; }
 systemctl() { echo "$*" >>"$here/started"; }
 ${instead("start_database")}`);
     expect({ code, stdout }).toEqual({ code: 0, stdout: "database: done\n" });
     expect(readFileSync(at("started"), "utf8")).toBe("enable --now postgresql@17-main.service\n");
+  });
+
+  test("that asks its superuser for a password is named, with the line that it lacks", async () => {
+    const { code, stderr } = await run(`${clusters("17 main-2 5433 online")}
+pg_isready() { :; }
+sql() { echo 'fe_sendauth: no password supplied' >&2; return 2; }
+${instead("start_database; touch $here/gone_on")}`);
+    expect(code).not.toBe(0);
+    expect(stderr).toContain("no password supplied. Nothing was changed.");
+    expect(stderr).toContain(
+      "/etc/postgresql/17/main-2/pg_hba.conf && systemctl reload postgresql@17-main-2.service",
+    );
+    expect(existsSync(at("gone_on"))).toBe(false);
   });
 
   /** Answers of PostgreSQL that listens everywhere. */
@@ -486,8 +500,15 @@ check() { local -A remembered=(); ask_all; sql() { echo "asked again: $(cat)"; }
     });
   });
 
-  test("is no answer when PostgreSQL gives none", async () => {
-    expect((await ask("return 2;")).code).not.toBe(0);
+  test("is no answer when PostgreSQL gives none: the check tells why", async () => {
+    const { code, stdout } = await run(
+      `database_answers() { echo yes; }
+check_account() { :; }
+sql() { echo 'answer neighbours'; echo 'fe_sendauth: no password supplied' >&2; return 2; }`,
+      { action: "check" },
+    );
+    expect(code).toBe(0);
+    expect(stdout).toMatch(/^PostgreSQL does not answer its superuser: .*no password supplied\n$/);
   });
 });
 

@@ -22,13 +22,15 @@ ask() {
   fi
 }
 
-# Asks all of them at once, for a check, during which the answers count as they are now.
+# Asks all of them at once, for a check, during which the answers count as they are now. Where there are none, $refusal says
+# why.
 ask_all() {
-  local question text='' line
+  local question text='' line answered
   for question in "${!statements[@]}"; do
     text+="\\echo answer $question"$'\n'"${statements[$question]};"$'\n'
   done
-  text=$(sql postgres <<<"$text")
+  try_sql "$text"
+  [[ -z $refusal ]] || return 0
   while read -r line; do
     if [[ $line == 'answer '* ]]; then
       question=${line#answer }
@@ -36,5 +38,5 @@ ask_all() {
     else
       remembered[$question]+=${remembered[$question]:+$'\n'}$line
     fi
-  done <<<"$text"
+  done <<<"$answered"
 }
