@@ -341,6 +341,45 @@ ${instead("write_settings_file; enforce_settings")}`;
     expect(restarted()).toBe("");
   });
 
+  describe("where localhost", () => {
+    const hosts = (answer: string) => `getent() { ${answer}; }\n`;
+    const unknown = hosts("return 2");
+    const otherwise = hosts("echo '::1             STREAM localhost'");
+
+    test.each([
+      ["leads to ::1 only", otherwise],
+      ["is not known", unknown],
+    ])("%s, listens on the address itself", async (_, answer) => {
+      expect(await run(answer + usual("true"))).toMatchObject({ code: 0 });
+      expect(readFileSync(at("settings.conf"), "utf8")).toMatch(/\nlisten_addresses = '127\.0\.0\.1'\n$/);
+      expect(restarted()).toBe("restart postgresql@17-main.service\n");
+    });
+
+    test("is not known, does not start, and the file that lacks it is named", async () => {
+      const { code, stderr } = await run(`${clusters("17 main 5433 down")}
+${unknown}
+pg_isready() { return 2; }
+systemctl() { return 1; }
+${instead("start_database")}`);
+      expect(code).not.toBe(0);
+      expect(stderr).toContain("add the line '127.0.0.1 localhost' to /etc/hosts");
+    });
+
+    test("is right by now, a check takes either", async () => {
+      for (const address of ["localhost", "127.0.0.1", "*"]) {
+        const { stdout } = await run(
+          `neighbours() { :; }
+settings_file() { echo "$here/settings.conf"; }
+stat() { echo 'postgres:postgres 644'; }
+listen_addresses() { echo '${address}'; }
+check() { server_settings '${address}' >"$here/settings.conf"; check_server_settings; }`,
+          { action: "check" },
+        );
+        expect(stdout === "").toBe(address !== "*");
+      }
+    });
+  });
+
   test("is left alone when it does not say what it holds", async () => {
     expect((await run(listening("return 2"))).code).not.toBe(0);
     expect(existsSync(at("settings.conf"))).toBe(false);

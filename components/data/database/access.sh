@@ -9,10 +9,21 @@ readonly access_lines="local  $databases  all                    peer           
 host   $databases  $role  $client_address/32  scram-sha-256  $mark
 host   $databases  all  0.0.0.0/0  reject  $mark
 host   $databases  all  ::/0  reject  $mark"
-server_settings="$managed
-listen_addresses = 'localhost'"
-((connections <= usual_connections)) || server_settings+=$'\n'"max_connections = $connections"
-readonly server_settings
+
+# server_settings ADDRESS
+server_settings() {
+  printf '%s\n' "$managed" "listen_addresses = '$1'"
+  ((connections <= usual_connections)) || printf '%s\n' "max_connections = $connections"
+}
+
+# listening_address: localhost, as PostgreSQL's own; but the address where the service looks for it, where /etc/hosts has
+# localhost lead elsewhere, as to ::1 only.
+listening_address() {
+  local code=0 addresses
+  addresses=$(getent ahosts localhost) || code=$?
+  ((code == 0 || code == 2)) || fail "getent exited $code"
+  if [[ $'\n'$addresses == *$'\n'"$database_address "* ]]; then echo localhost; else echo "$database_address"; fi
+}
 
 settings_file() {
   local file
@@ -34,7 +45,7 @@ too_few_connections() {
 neighbours() { ask neighbours; }
 
 check_server_settings() {
-  local others file addresses few
+  local others file addresses few text listening=localhost
   few=$(too_few_connections)
   [[ -z $few ]] || problem "PostgreSQL takes $few connections; for its workers the service needs $connections"
   others=$(neighbours)
@@ -43,9 +54,12 @@ check_server_settings() {
     [[ ! -e $file ]] || problem "$file sets listen_addresses for other databases too (${others//$'\n'/, })"
     return
   fi
-  check_file "$file" postgres:postgres 0644 "$server_settings"
+  text=$(content_of "$file")
+  [[ $text != *"listen_addresses = '$database_address'"* ]] || listening=$database_address
+  text=$(server_settings "$listening")
+  check_file "$file" postgres:postgres 0644 "$text"
   addresses=$(listen_addresses)
-  [[ $addresses == localhost ]] || problem "PostgreSQL listens on more than localhost"
+  [[ $addresses == "$listening" ]] || problem "PostgreSQL listens on more than localhost"
 }
 
 check_access_file() {
@@ -67,11 +81,13 @@ write_access_file() {
 }
 
 write_settings_file() {
-  local others file
+  local others file address text
   others=$(neighbours)
   file=$(settings_file)
   if [[ -z $others ]]; then
-    write_file "$file" postgres:postgres 0644 "$server_settings"
+    address=$(listening_address)
+    text=$(server_settings "$address")
+    write_file "$file" postgres:postgres 0644 "$text"
   elif [[ -e $file ]]; then
     say "PostgreSQL holds other databases too (${others//$'\n'/, }), so $file is removed: after PostgreSQL's next restart, their own files decide on listen_addresses"
     rm "$file"
@@ -92,7 +108,7 @@ load_settings() {
 
 # What PostgreSQL reads when it starts.
 enforce_settings() {
-  local others addresses few unit
+  local others addresses address few unit
   others=$(neighbours)
   few=$(too_few_connections)
   if [[ -n $others ]]; then
@@ -100,11 +116,12 @@ enforce_settings() {
     return 0
   fi
   addresses=$(listen_addresses)
-  [[ $addresses != localhost || -n $few ]] || return 0
+  address=$(listening_address)
+  [[ $addresses != "$address" || -n $few ]] || return 0
   require_our_setting listen_addresses
   [[ -z $few ]] || require_our_setting max_connections
   unit=$(cluster_unit)
-  say "restarting PostgreSQL, so that it listens on localhost only${few:+ and takes $connections connections}"
+  say "restarting PostgreSQL, so that it listens on $address only${few:+ and takes $connections connections}"
   logged "restarting $unit" systemctl restart "$unit"
 }
 

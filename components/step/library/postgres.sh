@@ -106,7 +106,7 @@ cluster_unit() {
 }
 
 start_database() {
-  local answers cluster
+  local answers cluster status code=0
   answers=$(database_answers)
   if [[ -n $answers ]]; then
     require_superuser
@@ -114,7 +114,12 @@ start_database() {
   fi
   cluster=$(cluster_unit)
   [[ -n $cluster ]] || fail "no PostgreSQL cluster has port $database_port: set database.port to that of one ('pg_lsclusters' on the host lists them), or make one ('pg_createcluster --help')"
-  logged "starting PostgreSQL" systemctl enable --now "$cluster"
+  attempt logged "starting PostgreSQL" systemctl enable --now "$cluster"
+  if ((status != 0)); then
+    getent ahosts localhost >/dev/null || code=$?
+    ((code == 0)) || fail "this host does not know localhost, where PostgreSQL listens: add the line '127.0.0.1 localhost' to /etc/hosts, then run again"
+    exit 1
+  fi
   wait_until 60 "PostgreSQL does not answer on port $database_port: see 'pg_lsclusters' and 'journalctl -u postgresql@*' on the host, or set database.port" database_answers
   require_superuser
 }
