@@ -61,7 +61,7 @@ try_sql() {
 # superuser_refusal: what PostgreSQL says against its superuser, who logs in as its system user; nothing when it lets him in.
 superuser_refusal() {
   local answered refusal
-  try_sql ''
+  try_sql 'select 1'
   printf '%s' "$refusal"
 }
 
