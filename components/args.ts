@@ -99,7 +99,8 @@ export interface MlflowServerArgs {
      *
      * Value: auto (by the host's memory), or a whole number from 1 to 16.
      *
-     * Changing it: A new instance starts beside the running one and takes over. No request is dropped.
+     * Changing it: A new instance starts beside the running one and takes over. No request is dropped. From
+     * 8 or fewer to more, PostgreSQL is restarted for more connections, once.
      *
      * @default "auto"
      */

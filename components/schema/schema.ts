@@ -124,7 +124,7 @@ export const schema = {
     type: orAuto(wholeNumber(1, 16), "by the host's memory"),
     default: "auto",
     meaning: "Worker processes. `auto`: 1, with 3.5 GB of memory 2, with 7 GB 4.",
-    change: takesOver,
+    change: `${takesOver} From 8 or fewer to more, PostgreSQL is restarted for more connections, once.`,
   },
   "service.jobs": {
     type: orAuto(flag, "by the host's memory"),

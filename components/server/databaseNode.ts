@@ -5,6 +5,7 @@ import { Database } from "../data/database/database";
 import { rehearsal, Schema } from "../data/schema/schema";
 import type { Release } from "../tracking/release";
 import { renderInstance } from "../tracking/service/instance";
+import { connectionsFor } from "../tracking/service/render";
 import { password, type RoleArgs } from "./part";
 
 export interface DatabaseNodeArgs extends RoleArgs {
@@ -65,6 +66,7 @@ function makeDatabase(args: DatabaseNodeArgs, access: DatabaseAccess, adoption: 
       access,
       password: password(args, "database-password", settings["rotation.database"]),
       client: host.address,
+      connections: connectionsFor(settings["service.workers"]),
       deleteData: settings["data.deleteOnDestroy"],
     },
     { parent, dependsOn: adoption },

@@ -12,7 +12,7 @@ export interface InstanceValues {
   readonly temporary: string;
   /** Its systemd unit. */
   readonly unit: Input<string>;
-  /** Its environment, but for what the host's memory and its port decide. */
+  /** Its environment, but for its port and what depends on the number of workers. */
   readonly environment: Input<string>;
   /** The Python program that it runs. */
   readonly launcher: string;

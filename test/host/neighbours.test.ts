@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { passwordLine } from "../../components/data/database/database";
 import { parts } from "../../components/step/library";
 import { type Action, quote, renderScript } from "../../components/step/script";
@@ -22,7 +22,7 @@ interface Ended {
 async function step(
   action: Action,
   more = "",
-  values: Record<string, string | boolean> = {},
+  values: Record<string, string | boolean | number> = {},
 ): Promise<Ended> {
   const password = String(values.password ?? "first");
   const given = {
@@ -34,6 +34,7 @@ async function step(
     clientAddress: "127.0.0.1",
     account: "mlflow",
     passwordFile: "/etc/mlflow-vps/pgpass",
+    connections: 100,
     deleteData: false,
     password,
     passwordLine: passwordLine({ address: "127.0.0.1", port, name: "mlflow", role: "mlflow" }, password),
@@ -162,6 +163,50 @@ describe("a copy for a rehearsal", () => {
     );
     expect(plain(await guest.run("cat /run/copy.sql"))).toEqual(plain(live));
     expect(await databasesOf(port)).not.toContain("rehearsal");
+  });
+});
+
+describe("a database that others have made in another encoding", () => {
+  const take = () =>
+    step(
+      "apply",
+      `check() { local encoding; encoding=$(encoding_of_database); [[ $encoding == UTF8 ]] || problem "$encoding"; }
+      apply() { take_in_utf8; }`,
+      { database: "theirs", passwordFile: "/etc/mlflow-vps/none" },
+    );
+  const make = (encoding: string, text: string) =>
+    guest.run(`cd /tmp; runuser -u postgres -- psql -Xq -p ${port} <<'SQL'
+      create database theirs owner mlflow encoding '${encoding}' locale 'C' template template0;
+      \\c theirs
+      create table params (key text, value text);
+      set client_encoding = 'SQL_ASCII';
+      insert into params values ('colour', convert_from(${text}, '${encoding}'));
+SQL`);
+  const asItIs = () =>
+    sql(
+      "select encode(convert_to(value, getdatabaseencoding()), 'hex'), getdatabaseencoding() from params",
+      "theirs",
+    );
+  afterEach(() => sql("drop database theirs"));
+
+  it.each([
+    ["LATIN1", "'gr\\374n'"],
+    ["SQL_ASCII", "'gr\\303\\274n'"],
+  ])("(%s) is in UTF-8 once it is ours", async (encoding, text) => {
+    await make(encoding, text);
+    expect(await take()).toMatchObject({ code: 0 });
+    expect(await asItIs()).toBe("6772c3bc6e|UTF8");
+    expect(await databasesOf(port)).not.toContain("rehearsal");
+    expect(await guest.run("ls /var/backups/mlflow-vps")).toMatch(/^theirs-.*-before-conversion\.dump$/);
+  });
+
+  it("stays as it is where it holds what is no text", async () => {
+    await make("SQL_ASCII", "'gr\\374n'");
+    const { code, output } = await take();
+    expect(code).toBe(1);
+    expect(output).toContain('invalid byte sequence for encoding "UTF8": 0xfc');
+    expect(await asItIs()).toBe("6772fc6e|SQL_ASCII");
+    expect(await sql("select datconnlimit from pg_database where datname = 'theirs'")).toBe("-1");
   });
 });
 

@@ -43,7 +43,8 @@ function run(
     env = {},
     action = "apply",
     deleteData = false,
-  }: { env?: NodeJS.ProcessEnv; action?: string; deleteData?: boolean } = {},
+    connections = 100,
+  }: { env?: NodeJS.ProcessEnv; action?: string; deleteData?: boolean; connections?: number } = {},
 ): Promise<Ended> {
   const values = {
     stack: "mlflow-vps/unit",
@@ -54,6 +55,7 @@ function run(
     clientAddress: "127.0.0.1",
     account: "mlflow",
     passwordFile: passwordFile(),
+    connections,
     deleteData,
     password: "secret",
     passwordLine: "127.0.0.1:5433:mlflow:mlflow:secret",
@@ -249,10 +251,24 @@ describe("our cluster", () => {
   test("is the only one that is started", async () => {
     const { code, stdout } = await run(`${clusters("15 main 5432 down", "17 main 5433 down")}
 pg_isready() { [[ -e $here/started ]] || return 2; }
+sql() { :; }
 systemctl() { echo "$*" >>"$here/started"; }
 ${instead("start_database")}`);
     expect({ code, stdout }).toEqual({ code: 0, stdout: "database: done\n" });
     expect(readFileSync(at("started"), "utf8")).toBe("enable --now postgresql@17-main.service\n");
+  });
+
+  test("that asks its superuser for a password is named, with the line that it lacks", async () => {
+    const { code, stderr } = await run(`${clusters("17 main-2 5433 online")}
+pg_isready() { :; }
+sql() { echo 'fe_sendauth: no password supplied' >&2; return 2; }
+${instead("start_database; touch $here/gone_on")}`);
+    expect(code).not.toBe(0);
+    expect(stderr).toContain("no password supplied. Nothing was changed.");
+    expect(stderr).toContain(
+      "/etc/postgresql/17/main-2/pg_hba.conf && systemctl reload postgresql@17-main-2.service",
+    );
+    expect(existsSync(at("gone_on"))).toBe(false);
   });
 
   /** Answers of PostgreSQL that listens everywhere. */
@@ -261,7 +277,7 @@ neighbours() { ${others}; }
 settings_file() { echo "$here/settings.conf"; }
 sql() { case $(cat) in 'show listen_addresses') echo '*' ;; *) echo "$here/settings.conf" ;; esac; }
 systemctl() { echo "$*" >>"$here/restarted"; }
-${instead("write_settings_file; listen_locally")}`;
+${instead("write_settings_file; enforce_settings")}`;
   const restarted = () => (existsSync(at("restarted")) ? readFileSync(at("restarted"), "utf8") : "");
 
   test("is restarted, alone, where it listens on more than localhost and holds nothing of others", async () => {
@@ -279,10 +295,165 @@ ${instead("write_settings_file; listen_locally")}`;
     expect(restarted()).toBe("");
   });
 
+  /** Answers of PostgreSQL as it is by itself. */
+  const usual = (others: string, winner = "$here/settings.conf") => `${clusters("17 main 5433 online")}
+neighbours() { ${others}; }
+settings_file() { echo "$here/settings.conf"; }
+sql() {
+  case $(cat) in
+    'show listen_addresses') echo localhost ;;
+    'show max_connections') echo 100 ;;
+    *) echo "${winner}" ;;
+  esac
+}
+systemctl() { echo "$*" >>"$here/restarted"; }
+${instead("write_settings_file; enforce_settings")}`;
+
+  test("is neither told to take more connections than by itself nor restarted where the workers need no more", async () => {
+    expect(await run(usual("true"))).toMatchObject({ code: 0 });
+    expect(readFileSync(at("settings.conf"), "utf8")).not.toContain("max_connections");
+    expect(restarted()).toBe("");
+  });
+
+  test("takes as many connections as the workers need, from its next start, which is now", async () => {
+    expect(await run(usual("true"), { connections: 300 })).toMatchObject({ code: 0 });
+    expect(readFileSync(at("settings.conf"), "utf8")).toMatch(/\nmax_connections = 300\n$/);
+    expect(restarted()).toBe("restart postgresql@17-main.service\n");
+  });
+
+  test.each([
+    [
+      "holds databases of others",
+      "echo shop",
+      undefined,
+      "It holds other databases too (shop), so it is not changed",
+    ],
+    [
+      "is told otherwise by another file",
+      "true",
+      "/etc/theirs.conf",
+      "as set in /etc/theirs.conf: remove it there",
+    ],
+  ])("that takes too few connections and %s is not restarted", async (_, others, winner, reason) => {
+    const { code, stderr } = await run(usual(others, winner), { connections: 300 });
+    expect(code).not.toBe(0);
+    expect(stderr).toContain(reason);
+    expect(restarted()).toBe("");
+  });
+
+  describe("where localhost", () => {
+    const hosts = (answer: string) => `getent() { ${answer}; }\n`;
+    const unknown = hosts("return 2");
+    const otherwise = hosts("echo '::1             STREAM localhost'");
+
+    test.each([
+      ["leads to ::1 only", otherwise],
+      ["is not known", unknown],
+    ])("%s, listens on the address itself", async (_, answer) => {
+      expect(await run(answer + usual("true"))).toMatchObject({ code: 0 });
+      expect(readFileSync(at("settings.conf"), "utf8")).toMatch(/\nlisten_addresses = '127\.0\.0\.1'\n$/);
+      expect(restarted()).toBe("restart postgresql@17-main.service\n");
+    });
+
+    test("is not known, does not start, and the file that lacks it is named", async () => {
+      const { code, stderr } = await run(`${clusters("17 main 5433 down")}
+${unknown}
+pg_isready() { return 2; }
+systemctl() { return 1; }
+${instead("start_database")}`);
+      expect(code).not.toBe(0);
+      expect(stderr).toContain("add the line '127.0.0.1 localhost' to /etc/hosts");
+    });
+
+    test("is right by now, a check takes either", async () => {
+      for (const address of ["localhost", "127.0.0.1", "*"]) {
+        const { stdout } = await run(
+          `neighbours() { :; }
+settings_file() { echo "$here/settings.conf"; }
+stat() { echo 'postgres:postgres 644'; }
+listen_addresses() { echo '${address}'; }
+check() { server_settings '${address}' >"$here/settings.conf"; check_server_settings; }`,
+          { action: "check" },
+        );
+        expect(stdout === "").toBe(address !== "*");
+      }
+    });
+  });
+
   test("is left alone when it does not say what it holds", async () => {
     expect((await run(listening("return 2"))).code).not.toBe(0);
     expect(existsSync(at("settings.conf"))).toBe(false);
     expect(restarted()).toBe("");
+  });
+});
+
+describe("a database that is taken over", () => {
+  const take = (encoding: string, more = "") =>
+    run(`
+done_is() { printf '%s\n' "$*" >>"$here/trace"; }
+encoding_of_database() { echo ${encoding}; }
+check_room_for_copy() { :; }
+sessions() { :; }
+drop_scratch() { done_is drop the copy; }
+make_scratch() { at_exit drop_scratch; done_is make a copy; }
+copy_to_scratch() { done_is copy "$1"; }
+keep_dump() { done_is dump "$1" before "$3"; }
+sql() {
+  local statement
+  statement=$(cat)
+  case $statement in
+    *datconnlimit*) echo 20 ;;
+    *'connection limit'*) done_is connection "\${statement#*connection }" ;;
+    begin*) done_is swap ;;
+  esac
+}
+${more}
+${instead("take_in_utf8")}`);
+  const trace = () =>
+    existsSync(at("trace")) ? readFileSync(at("trace"), "utf8").trimEnd().split("\n") : [];
+
+  test("in another encoding is converted: what takes its place is a copy, which nobody writes to meanwhile", async () => {
+    const { code, stdout } = await take("LATIN1");
+    expect({ code, stdout }).toMatchObject({
+      code: 0,
+      stdout: expect.stringContaining("database mlflow is in LATIN1"),
+    });
+    expect(trace()).toEqual([
+      "connection limit 0",
+      "make a copy",
+      "copy mlflow",
+      "dump mlflow before conversion",
+      "swap",
+      "drop the copy",
+      "connection limit 20",
+    ]);
+  });
+
+  test("in UTF-8 is taken as it is", async () => {
+    expect(await take("UTF8")).toMatchObject({ code: 0 });
+    expect(trace()).toEqual([]);
+  });
+
+  test("and is ours already is left as it is, for the service uses it", async () => {
+    writeFileSync(passwordFile(), "x");
+    expect(await take("LATIN1")).toMatchObject({ code: 0 });
+    expect(trace()).toEqual([]);
+  });
+
+  test.each([
+    ["is in use", "sessions() { echo 'shop (pid 7)'; }", "is in use by shop (pid 7). Nothing was changed"],
+    ["has no room beside it", "check_room_for_copy() { echo '/var has 1 MB free'; }", "/var has 1 MB free"],
+    [
+      "holds what is no text",
+      "copy_to_scratch() { echo 'invalid byte sequence'; return 1; }",
+      "invalid byte sequence",
+    ],
+  ])("that %s is not converted, and stays as it was", async (_, failure, reason) => {
+    const { code, stderr } = await take("SQL_ASCII", failure);
+    expect(code).not.toBe(0);
+    expect(stderr).toContain(reason);
+    expect(trace()).not.toContain("swap");
+    expect(trace().at(-1) ?? "connection limit 20").toBe("connection limit 20");
   });
 });
 
@@ -368,8 +539,15 @@ check() { local -A remembered=(); ask_all; sql() { echo "asked again: $(cat)"; }
     });
   });
 
-  test("is no answer when PostgreSQL gives none", async () => {
-    expect((await ask("return 2;")).code).not.toBe(0);
+  test("is no answer when PostgreSQL gives none: the check tells why", async () => {
+    const { code, stdout } = await run(
+      `database_answers() { echo yes; }
+check_account() { :; }
+sql() { echo 'answer neighbours'; echo 'fe_sendauth: no password supplied' >&2; return 2; }`,
+      { action: "check" },
+    );
+    expect(code).toBe(0);
+    expect(stdout).toMatch(/^PostgreSQL does not answer its superuser: .*no password supplied\n$/);
   });
 });
 

@@ -159,9 +159,7 @@ describe("the service", () => {
       MLFLOW_DISABLE_TELEMETRY=true
       HOME=/var/lib/mlflow
       GIT_PYTHON_REFRESH=quiet
-      MLFLOW_SQLALCHEMYSTORE_POOL_SIZE=15
-      MLFLOW_SQLALCHEMYSTORE_MAX_OVERFLOW=1
-      GUNICORN_CMD_ARGS=--threads=8 --keep-alive=10
+      MLFLOW_SQLALCHEMYSTORE_MAX_OVERFLOW=-1
       MALLOC_ARENA_MAX=2"
     `);
   });

@@ -14,6 +14,7 @@ import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { managed, type Values } from "../../components/step/script";
+import { connectionsFor } from "../../components/tracking/service/render";
 import { runFunctions } from "./stepFunctions";
 
 let directory: string;
@@ -223,6 +224,31 @@ describe("the keys of what users keep in MLflow", () => {
     values = { ...values, environment: `${webhook}=stack` };
     const { stdout } = await run("memory_mb() { echo 2000; }\nenvironment_of 5000");
     expect(stdout).toContain(`${webhook}=stack\n${webhook}=adopted\nMLFLOW_PORT=5000\n`);
+  });
+});
+
+describe("the connections to the database", () => {
+  test.each([
+    [1, 15, 8],
+    [2, 15, 8],
+    [4, 7, 4],
+    [8, 5, 3],
+    [16, 5, 3],
+  ])("of %i workers are %i each, for %i requests at once", async (workers, connections, requests) => {
+    values = { ...values, workers };
+    const { stdout } = await run("memory_mb() { echo 16000; }\nenvironment_of 5000");
+    expect(stdout).toContain(`\nMLFLOW_SQLALCHEMYSTORE_POOL_SIZE=${connections}\n`);
+    expect(stdout).toContain(`\nMLFLOW_VPS_REQUESTS=${requests}\n`);
+    expect(stdout).toContain(`\nGUNICORN_CMD_ARGS=--threads=${requests} `);
+  });
+
+  test("that two instances keep leave some for everything else", async () => {
+    for (let workers = 1; workers <= 16; workers += 1) {
+      values = { ...values, workers };
+      const { stdout } = await run("memory_mb() { echo 16000; }\nenvironment_of 5000");
+      const each = Number(/POOL_SIZE=(\d+)/.exec(stdout)?.[1]);
+      expect(2 * workers * each).toBeLessThanOrEqual(connectionsFor(workers) - 20);
+    }
   });
 });
 

@@ -6,7 +6,7 @@
 readonly marker=$state_directory/adoption
 
 check() {
-  local units unit answers
+  local units unit answers refusal
   if [[ -e $marker ]]; then
     read -r unit <"$marker"
     problem "the adoption of $unit was interrupted"
@@ -17,6 +17,11 @@ check() {
   answers=$(database_answers)
   if [[ -z $answers ]]; then
     problem "PostgreSQL does not answer on port $database_port, so it cannot be told whether ${units//$'\n'/ } is to be adopted"
+    return
+  fi
+  refusal=$(superuser_refusal)
+  if [[ -n $refusal ]]; then
+    problem "PostgreSQL does not answer its superuser, so it cannot be told whether ${units//$'\n'/ } is to be adopted: ${refusal//$'\n'/ }"
     return
   fi
   units=$(servers_to_adopt)

@@ -1,12 +1,6 @@
 # shellcheck shell=bash
 # Stopping the server for good, with a dump as the way back.
 
-# sessions DATABASE: who uses it, but for PostgreSQL itself.
-sessions() {
-  sql postgres <<<"select distinct coalesce(usename, backend_type) || ' (' || coalesce(nullif(application_name, ''), 'pid ' || pid) || ')'
-    from pg_stat_activity where datname = '$1' and backend_type <> 'autovacuum worker' order by 1"
-}
-
 # stop_server UNIT: for good, once a dump is the way back. When there can be none, it serves as before.
 stop_server() {
   local exists status=0

@@ -3,13 +3,27 @@
 
 # The first line of pg_hba.conf that matches decides, so these stand first; each carries our mark.
 readonly mark='# mlflow-vps'
+readonly usual_connections=100 # that PostgreSQL takes where it is told nothing
 readonly databases=$database,$scratch_database # the second is there while a migration is tried
 readonly access_lines="local  $databases  all                    peer           $mark
 host   $databases  $role  $client_address/32  scram-sha-256  $mark
 host   $databases  all  0.0.0.0/0  reject  $mark
 host   $databases  all  ::/0  reject  $mark"
-readonly server_settings="$managed
-listen_addresses = 'localhost'"
+
+# server_settings ADDRESS
+server_settings() {
+  printf '%s\n' "$managed" "listen_addresses = '$1'"
+  ((connections <= usual_connections)) || printf '%s\n' "max_connections = $connections"
+}
+
+# listening_address: localhost, as PostgreSQL's own; but the address where the service looks for it, where /etc/hosts has
+# localhost lead elsewhere, as to ::1 only.
+listening_address() {
+  local code=0 addresses
+  addresses=$(getent ahosts localhost) || code=$?
+  ((code == 0 || code == 2)) || fail "getent exited $code"
+  if [[ $'\n'$addresses == *$'\n'"$database_address "* ]]; then echo localhost; else echo "$database_address"; fi
+}
 
 settings_file() {
   local file
@@ -19,21 +33,33 @@ settings_file() {
 access_file() { ask access_file; }
 listen_addresses() { ask listen_addresses; }
 
+too_few_connections() {
+  local most
+  ((connections > usual_connections)) || return 0
+  most=$(ask max_connections)
+  ((most >= connections)) || printf '%s' "$most"
+}
+
 # Where there are databases of others, whom the cluster listens to is theirs to say, and the lines in pg_hba.conf alone keep
 # others away from ours.
 neighbours() { ask neighbours; }
 
-check_listening() {
-  local others file addresses
+check_server_settings() {
+  local others file addresses few text listening=localhost
+  few=$(too_few_connections)
+  [[ -z $few ]] || problem "PostgreSQL takes $few connections; for its workers the service needs $connections"
   others=$(neighbours)
   file=$(settings_file)
   if [[ -n $others ]]; then
     [[ ! -e $file ]] || problem "$file sets listen_addresses for other databases too (${others//$'\n'/, })"
     return
   fi
-  check_file "$file" postgres:postgres 0644 "$server_settings"
+  text=$(content_of "$file")
+  [[ $text != *"listen_addresses = '$database_address'"* ]] || listening=$database_address
+  text=$(server_settings "$listening")
+  check_file "$file" postgres:postgres 0644 "$text"
   addresses=$(listen_addresses)
-  [[ $addresses == localhost ]] || problem "PostgreSQL listens on more than localhost"
+  [[ $addresses == "$listening" ]] || problem "PostgreSQL listens on more than localhost"
 }
 
 check_access_file() {
@@ -55,11 +81,13 @@ write_access_file() {
 }
 
 write_settings_file() {
-  local others file
+  local others file address text
   others=$(neighbours)
   file=$(settings_file)
   if [[ -z $others ]]; then
-    write_file "$file" postgres:postgres 0644 "$server_settings"
+    address=$(listening_address)
+    text=$(server_settings "$address")
+    write_file "$file" postgres:postgres 0644 "$text"
   elif [[ -e $file ]]; then
     say "PostgreSQL holds other databases too (${others//$'\n'/, }), so $file is removed: after PostgreSQL's next restart, their own files decide on listen_addresses"
     rm "$file"
@@ -78,16 +106,31 @@ load_settings() {
   [[ -z $refused ]] || fail "PostgreSQL rejects $file because of its $refused. Fix that line, then run again"
 }
 
-# Where another file than ours decides, a restart would change nothing.
-listen_locally() {
-  local others addresses file winner unit
+# What PostgreSQL reads when it starts.
+enforce_settings() {
+  local others addresses address few unit
   others=$(neighbours)
+  few=$(too_few_connections)
+  if [[ -n $others ]]; then
+    [[ -z $few ]] || fail "PostgreSQL takes $few connections; for its workers the service needs $connections. It holds other databases too (${others//$'\n'/, }), so it is not changed: set max_connections to what they need and $connections more, or service.workers to 8 at the most, then run again"
+    return 0
+  fi
   addresses=$(listen_addresses)
-  [[ -z $others && $addresses != localhost ]] || return 0
-  file=$(settings_file)
-  winner=$(sql postgres <<<"select sourcefile from pg_file_settings where name = 'listen_addresses' order by seqno desc limit 1")
-  [[ $winner == "$file" ]] || fail "PostgreSQL listens on '$addresses', as set in $winner: remove listen_addresses there, then run again"
+  address=$(listening_address)
+  [[ $addresses != "$address" || -n $few ]] || return 0
+  require_our_setting listen_addresses
+  [[ -z $few ]] || require_our_setting max_connections
   unit=$(cluster_unit)
-  say "restarting PostgreSQL, so that it listens on localhost only"
+  say "restarting PostgreSQL, so that it listens on $address only${few:+ and takes $connections connections}"
   logged "restarting $unit" systemctl restart "$unit"
+}
+
+# require_our_setting NAME: where another file than ours decides, a restart would change nothing.
+require_our_setting() {
+  local file winner value
+  file=$(settings_file)
+  winner=$(sql postgres <<<"select sourcefile from pg_file_settings where name = '$1' order by seqno desc limit 1")
+  [[ $winner != "$file" ]] || return 0
+  value=$(sql postgres <<<"show $1")
+  fail "PostgreSQL's $1 is '$value', as set in $winner: remove it there, then run again"
 }

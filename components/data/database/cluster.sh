@@ -6,6 +6,7 @@ declare -rA statements=(
   [config_file]='show config_file'
   [access_file]='show hba_file'
   [listen_addresses]='show listen_addresses'
+  [max_connections]='show max_connections'
   [neighbours]="select datname from pg_database where datname not in ('postgres', 'template0', 'template1', '$database', '$scratch_database') order by 1"
   [rights]="select rolcanlogin and not rolsuper and not rolcreaterole and not rolcreatedb from pg_roles where rolname = '$role'"
   [owner]="select pg_get_userbyid(datdba) from pg_database where datname = '$database'"
@@ -21,13 +22,15 @@ ask() {
   fi
 }
 
-# Asks all of them at once, for a check, during which the answers count as they are now.
+# Asks all of them at once, for a check, during which the answers count as they are now. Where there are none, $refusal says
+# why.
 ask_all() {
-  local question text='' line
+  local question text='' line answered
   for question in "${!statements[@]}"; do
     text+="\\echo answer $question"$'\n'"${statements[$question]};"$'\n'
   done
-  text=$(sql postgres <<<"$text")
+  try_sql "$text"
+  [[ -z $refusal ]] || return 0
   while read -r line; do
     if [[ $line == 'answer '* ]]; then
       question=${line#answer }
@@ -35,5 +38,5 @@ ask_all() {
     else
       remembered[$question]+=${remembered[$question]:+$'\n'}$line
     fi
-  done <<<"$text"
+  done <<<"$answered"
 }

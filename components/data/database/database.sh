@@ -2,7 +2,7 @@
 # Database and owner role in the distribution's PostgreSQL, reached with scram-sha-256 only.
 
 check() {
-  local answers role_problem owner password_problems refusal
+  local answers role_problem owner password_problems refusal=''
   local -A remembered=()
   answers=$(database_answers)
   if [[ -z $answers ]]; then
@@ -11,7 +11,11 @@ check() {
   fi
   check_account "$account"
   ask_all
-  check_listening
+  if [[ -n $refusal ]]; then
+    problem "PostgreSQL does not answer its superuser: ${refusal//$'\n'/ }"
+    return
+  fi
+  check_server_settings
   check_access_file
   role_problem=$(check_role)
   [[ -z $role_problem ]] || problem "$role_problem"
@@ -32,7 +36,7 @@ apply() {
   write_settings_file
   write_access_file "$access_lines"$'\n'
   load_settings
-  listen_locally
+  enforce_settings
   make_role
   make_database
   wrong=$(check_file "$password_file" "$account:$account" 0600 "$password_line")
@@ -49,6 +53,7 @@ remove() {
   fi
   answers=$(database_answers)
   [[ -n $answers ]] || fail "PostgreSQL does not answer on port $database_port, so its data cannot be looked at: start it, then destroy again"
+  require_superuser
   file=$(settings_file)
   drop_scratch # of a rehearsal that was killed
   role_exists=$(has_rows postgres "select 1 from pg_roles where rolname = '$role'")

@@ -5,11 +5,13 @@ import type { DatabaseAccess } from "../access";
 export interface DatabaseArgs extends HostArgs {
   /**
    * How the service reaches the database, and as whom. A database of that name that is already there is adopted with all
-   * its rows; the role owns it, and gets no other rights.
+   * its rows, in UTF-8; the role owns it, and gets no other rights.
    */
   readonly access: DatabaseAccess;
   /** IPv4 address from which the service comes. */
   readonly client: string;
+  /** Connections that PostgreSQL must take; where it has to be told to take more, it is restarted. */
+  readonly connections: number;
   /** Password of the role. Changing it takes effect at once; open connections stay. */
   readonly password: pulumi.Input<string>;
   /** Drop database and role when the step is removed; applied by `up`, before a destroy. */
@@ -33,7 +35,7 @@ export function passwordLine(
  */
 export class Database extends Step {
   constructor(name: string, args: DatabaseArgs, opts?: pulumi.ComponentResourceOptions) {
-    const { connection, access, client, password, deleteData } = args;
+    const { connection, access, client, connections, password, deleteData } = args;
     super(
       "mlflow:database:Database",
       name,
@@ -41,14 +43,15 @@ export class Database extends Step {
         connection,
         step: "database",
         folder: __dirname,
-        scripts: ["cluster", "access", "owner", "password", "database"],
-        uses: ["commands", "accounts", "postgres", "scratch"],
+        scripts: ["cluster", "access", "encoding", "owner", "password", "database"],
+        uses: ["commands", "accounts", "postgres", "scratch", "dumps"],
         settings: {
           database: access.name,
           role: access.role,
           databasePort: access.port,
           account: access.credentials.owner,
           passwordFile: access.credentials.file,
+          connections,
           deleteData,
         },
         payload: {

@@ -53,6 +53,8 @@ make_database() {
   if [[ -z $present ]]; then
     say "creating database $database"
     sql postgres <<<"create database \"$database\" owner \"$role\" encoding 'UTF8' locale 'C.UTF-8' template template0"
+  else
+    take_in_utf8
   fi
   sql postgres <<<"alter database \"$database\" owner to \"$role\"; revoke connect, temporary on database \"$database\" from public"
   relations=$(foreign_relations)

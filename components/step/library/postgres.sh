@@ -43,7 +43,45 @@ has_rows() {
   [[ -z $rows ]] || echo yes
 }
 
+# try_sql STATEMENTS: sets what PostgreSQL has answered; where it has not, $refusal says why.
+try_sql() {
+  local status
+  set +e
+  answered=$(
+    set -e
+    trap - ERR # what PostgreSQL says is shown by who asks
+    sql postgres <<<"$1" 2>&1
+  )
+  status=$?
+  set -e
+  refusal=''
+  ((status == 0)) || refusal=${answered:-psql exited $status}
+}
+
+# superuser_refusal: what PostgreSQL says against its superuser, who logs in as its system user; nothing when it lets him in.
+superuser_refusal() {
+  local answered refusal
+  try_sql 'select 1'
+  printf '%s' "$refusal"
+}
+
+require_superuser() {
+  local refusal unit cluster
+  refusal=$(superuser_refusal)
+  [[ -n $refusal ]] || return 0
+  unit=$(cluster_unit)
+  cluster=${unit#postgresql@}
+  cluster=${cluster%.service}
+  fail "PostgreSQL on port $database_port does not let its superuser in: ${refusal//$'\n'/ }. Nothing was changed. Let the system user postgres in without a password: sed -i '1i local all postgres peer' /etc/postgresql/${cluster/-//}/pg_hba.conf && systemctl reload $unit; then run again"
+}
+
 database_exists() { has_rows postgres "select 1 from pg_database where datname = '$1'"; }
+
+# sessions DATABASE: who uses it, but for PostgreSQL itself.
+sessions() {
+  sql postgres <<<"select distinct coalesce(usename, backend_type) || ' (' || coalesce(nullif(application_name, ''), 'pid ' || pid) || ')'
+    from pg_stat_activity where datname = '$1' and backend_type <> 'autovacuum worker' order by 1"
+}
 
 # Whether it takes connections.
 database_answers() {
@@ -68,13 +106,23 @@ cluster_unit() {
 }
 
 start_database() {
-  local answers cluster
+  local answers cluster status code=0
   answers=$(database_answers)
-  [[ -z $answers ]] || return 0
+  if [[ -n $answers ]]; then
+    require_superuser
+    return
+  fi
   cluster=$(cluster_unit)
   [[ -n $cluster ]] || fail "no PostgreSQL cluster has port $database_port: set database.port to that of one ('pg_lsclusters' on the host lists them), or make one ('pg_createcluster --help')"
-  logged "starting PostgreSQL" systemctl enable --now "$cluster"
+  attempt logged "starting PostgreSQL" systemctl enable --now "$cluster"
+  if ((status != 0)); then
+    getent ahosts localhost >/dev/null || code=$?
+    ((code == 0)) || fail "this host does not know localhost, where PostgreSQL listens: add the line '127.0.0.1 localhost' to /etc/hosts, then run again"
+    exit 1
+  fi
   wait_until 60 "PostgreSQL does not answer on port $database_port: see 'pg_lsclusters' and 'journalctl -u postgresql@*' on the host, or set database.port" database_answers
+  require_superuser
 }
 
-dump_database() { as_postgres pg_dump --no-password --port "$database_port" --format custom "$1"; }
+# dump_database DATABASE [OPTION...]
+dump_database() { as_postgres pg_dump --no-password --port "$database_port" --format custom "${@:2}" "$1"; }

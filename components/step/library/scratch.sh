@@ -20,9 +20,9 @@ SQL
 }
 
 # copy_to_scratch DATABASE: everything of it as it is, whoever owns it, but for subscriptions: a database that has one
-# cannot be dropped.
+# cannot be dropped. In UTF-8, whatever it is in: fails where what SQL_ASCII has let in is none.
 copy_to_scratch() {
-  dump_database "$1" | as_postgres pg_restore --no-password --port "$database_port" --no-subscriptions --exit-on-error --dbname "$scratch_database"
+  dump_database "$1" --encoding UTF8 | as_postgres pg_restore --no-password --port "$database_port" --no-subscriptions --exit-on-error --dbname "$scratch_database"
 }
 
 # rehearse_migration DATABASE ROLE COMMAND...: runs this migration of the scratch copy, which holds what the database does and

@@ -7,6 +7,14 @@ export const sizes = [
   { memory: 7000, workers: 4, jobs: true },
 ] as const;
 
+/**
+ * Connections that PostgreSQL must take for the workers of two instances (see `environment_of`), their jobs and the steps.
+ * Up to 8 workers they fit into the 100 that it takes by itself. One number for more, for PostgreSQL is restarted for it.
+ */
+export function connectionsFor(workers: number | "auto"): number {
+  return workers === "auto" || workers <= 8 ? 100 : 300;
+}
+
 const logFile = "/var/log/mlflow/server.log";
 
 /** Names the release in the environment file. */
@@ -134,7 +142,7 @@ export interface Environment {
   readonly webhookKey: string;
 }
 
-/** The service's settings, but for its port and what the host's memory decides. Source: MLflow's environment variables, 3.17. */
+/** The service's settings, but for its port and what depends on the number of workers. Source: MLflow's environment variables, 3.17. */
 export function renderEnvironment(settings: Environment): string {
   const variables = {
     [releaseVariable]: settings.release,
@@ -154,13 +162,9 @@ export function renderEnvironment(settings: Environment): string {
     MLFLOW_DISABLE_TELEMETRY: "true",
     HOME: "/var/lib/mlflow",
     GIT_PYTHON_REFRESH: "quiet",
-    // About as many connections to the database as by default at the most, but kept: few are new while a password is
-    // rotated. (MLflow takes an overflow of 0 for none given.)
-    MLFLOW_SQLALCHEMYSTORE_POOL_SIZE: 15,
-    MLFLOW_SQLALCHEMYSTORE_MAX_OVERFLOW: 1,
-    // MLflow 2, by gunicorn: without threads a worker does nothing else while an upload lasts, and is killed after 30 s.
-    // It must keep idle connections for longer than nginx does.
-    GUNICORN_CMD_ARGS: "--threads=8 --keep-alive=10",
+    // What is worked on is bounded (see environment_of): a request that logs a batch holds one connection to the database
+    // while it waits for another, so that requests that waited for each other's would fail after 30 s.
+    MLFLOW_SQLALCHEMYSTORE_MAX_OVERFLOW: -1,
     // Two allocation arenas in place of eight per core keep the memory of a small host free.
     MALLOC_ARENA_MAX: 2,
   };

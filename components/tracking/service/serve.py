@@ -2,12 +2,14 @@
 
 By itself the command starts uvicorn as a second process, which loads everything again, and then only waits for its end.
 Here options, checks and job runner are MLflow's own code, unchanged; but the application is loaded once, and several
-workers are forked from it and share its memory.
+workers are forked from it and share its memory. The stores of a process share one pool of connections to the database, and
+a worker works on a few requests at a time, so that PostgreSQL has connections for all of them.
 
 What MLflow would not start like that (MLflow 2 starts gunicorn), or what would not be the same here as in a process of
 its own, is started as MLflow does it.
 """
 
+import functools
 import gc
 import importlib
 import os
@@ -37,6 +39,7 @@ os.environ.__class__ = Recorder
 # First, for by this MLflow knows that it is loaded to serve.
 import uvicorn.main  # noqa: E402, I001
 import mlflow.server  # noqa: E402
+import mlflow.store.db.utils  # noqa: E402
 import numpy  # noqa: E402
 from mlflow.cli import cli  # noqa: E402
 from sqlalchemy.engine import Engine  # noqa: E402
@@ -62,12 +65,24 @@ class ThisProcess:
     def wait(self):
         """Serves until a signal ends it."""
         importlib.import_module(self.options[-1].partition(":")[0])  # MODULE:APPLICATION
+        mlflow.server.app.wsgi_app = in_turns(mlflow.server.app.wsgi_app, int(os.environ["MLFLOW_VPS_REQUESTS"]))
         forget_connections()
         gc.freeze()  # or a search for garbage would copy what workers share
         gc.enable()
         uvicorn._subprocess.spawn = get_context("fork")
         os.register_at_fork(after_in_child=numpy.random.seed)  # 'random' does so by itself
         uvicorn.main.main(self.options)
+
+
+def in_turns(application, at_once):
+    """The WSGI application, which works on so many requests at once; others wait for as long as it takes."""
+    turns = threading.Semaphore(at_once)
+
+    def take_turn(environ, start_response):
+        with turns:
+            return application(environ, start_response)
+
+    return take_turn
 
 
 def forget_connections():
@@ -106,4 +121,6 @@ def start(command, *, extra_env, **options):
 
 if __name__ == "__main__":
     mlflow.server._exec_cmd = start
+    # An engine has a pool of its own, and each kind of store makes an engine.
+    mlflow.store.db.utils.create_sqlalchemy_engine = functools.cache(mlflow.store.db.utils.create_sqlalchemy_engine)
     cli(prog_name="mlflow")

@@ -45,6 +45,7 @@ perform() {
     'show hba_file') echo "$config/pg_hba.conf" ;;
     'show data_directory') echo "$WORLD/var/lib/postgresql/15/main" ;;
     'show listen_addresses') /bin/cat "$pg/listen_addresses" ;;
+    'show max_connections') echo 100 ;;
     'select pg_conf_load_time()::text') /bin/cat "$pg/loads" ;;
     'select pg_reload_conf()') load_settings && echo t ;;
     'select 1 where pg_conf_load_time()::text <> '*)
@@ -66,6 +67,7 @@ perform() {
       quoted "$1" "'"
       [ ! -d "$pg/databases/$found" ] || /bin/cat "$pg/databases/$found/owner"
       ;;
+    'select pg_encoding_to_char(encoding) '*) echo UTF8 ;;
     'select pg_database_size('*) echo 8000000 ;;
     'select 1 from pg_roles where rolname = '*)
       quoted "$1" "'"
