@@ -109,7 +109,7 @@ export function explainLoginError(
   if (/EHOSTUNREACH|ENETUNREACH|ETIMEDOUT|timed out/i.test(cause)) {
     return (
       `${target}: no answer. Check host.address, that the host is on, and that no firewall is in the way ` +
-      "or limits new connections."
+      "or limits new connections. Where the host is gone for good, 'pulumi stack rm --force --preserve-config' forgets its stack."
     );
   }
   if (/before handshake|closed the connection|ECONNRESET/i.test(cause)) {
