@@ -66,13 +66,13 @@ superuser_refusal() {
 }
 
 require_superuser() {
-  local refusal unit cluster
+  local refusal its_unit cluster
   refusal=$(superuser_refusal)
   [[ -n $refusal ]] || return 0
-  unit=$(cluster_unit)
-  cluster=${unit#postgresql@}
+  its_unit=$(cluster_unit)
+  cluster=${its_unit#postgresql@}
   cluster=${cluster%.service}
-  fail "PostgreSQL on port $database_port does not let its superuser in: ${refusal//$'\n'/ }. Nothing was changed. Let the system user postgres in without a password: sed -i '1i local all postgres peer' /etc/postgresql/${cluster/-//}/pg_hba.conf && systemctl reload $unit; then run again"
+  fail "PostgreSQL on port $database_port does not let its superuser in: ${refusal//$'\n'/ }. Nothing was changed. Let the system user postgres in without a password: sed -i '1i local all postgres peer' /etc/postgresql/${cluster/-//}/pg_hba.conf && systemctl reload $its_unit; then run again"
 }
 
 database_exists() { has_rows postgres "select 1 from pg_database where datname = '$1'"; }
