@@ -18,7 +18,7 @@ const needs = {
   scratch: ["commands", "postgres"],
   dumps: ["postgres", "resources"],
   keys: [],
-  instances: ["commands", "systemd", "accounts", "privileges", "memory", "keys"],
+  instances: ["commands", "systemd", "privileges", "memory", "keys"],
   nginx: ["systemd", "processes"],
   reload: ["commands", "systemd", "sockets", "nginx"],
   certificates: [],

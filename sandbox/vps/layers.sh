@@ -72,7 +72,9 @@ use_layer() {
 # make_layer KIND BELOW: $layer, on the one below. It has a guest of its own.
 make_layer() {
   local kind=$1 below=$2 building=$layer.new stack=$cache_dir/$suite
-  local name=layer dir=$building/guest disk_in=directory # it is kept
+  local name=layer dir=$building/guest
+  # shellcheck disable=SC2034 # for disk.sh
+  local disk_in=directory # a layer is kept
   say "making the layer ${layer##*/} (once)"
   # Left-overs of an interrupted run: nobody else works here while we hold the lock.
   discard_guest

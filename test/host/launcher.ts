@@ -10,7 +10,12 @@ export function withLauncher(
   lines: string,
   environment: Record<string, string> = {},
 ): string {
-  const variables = { HOME: "/var/lib/mlflow/tmp", MLFLOW_DISABLE_TELEMETRY: "true", ...environment };
+  const variables = {
+    HOME: "/var/lib/mlflow/tmp",
+    MLFLOW_DISABLE_TELEMETRY: "true",
+    MLFLOW_VPS_REQUESTS: "3",
+    ...environment,
+  };
   const program = `import importlib.util, sys
 specification = importlib.util.spec_from_file_location("serve", sys.argv.pop())
 serve = importlib.util.module_from_spec(specification)

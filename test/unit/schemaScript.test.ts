@@ -136,7 +136,7 @@ describe("a rehearsal", () => {
     run(`
       chown() { :; }
       check_access() { :; }
-      with_directories() { :; }
+      make_directories() { :; }
       install() { :; }
       systemctl() { case "$1 $*" in show*ActiveState*) echo inactive ;; esac; }
       memory_mb() { echo 2000; }

@@ -174,7 +174,7 @@ describe("a change whose new instance does not start", () => {
     atBoot(5000);
     const { code, stdout } = await run(`${systemd("5000", { ActiveState: "active" })}
       make_account() { :; }
-      with_directories() { :; }
+      make_directories() { :; }
       install() { :; }
       write_file() { [[ $1 != /etc/[ln]* ]] || return 0; printf '%s\\n' "$4" >"$1"; }
       vacate() { echo "vacating $1"; }
@@ -316,7 +316,7 @@ describe("an instance", () => {
   const check = (stale = "none") =>
     run(`${systemd("5000", { MainPID: "4711", ControlGroup: "/s/mlflow" })}
       with_files_of() { :; }
-      with_directories() { :; }
+      check_reach() { :; }
       answers() { echo yes; }
       older_than() { [[ " $* " != *"/${stale} "* ]] || echo yes; }
       check_instance 5000`);

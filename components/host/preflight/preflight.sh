@@ -94,8 +94,8 @@ check_processor() {
     problem "the processor lacks $lacking (x86-64-v2), without which MLflow does not start; in the settings of the virtual machine choose the CPU type 'host', or use another VPS"
 }
 
-# What of the service's unit takes a mount namespace.
-readonly sandbox=(ProtectSystem=strict PrivateTmp=true PrivateDevices=true ProtectProc=invisible ProcSubset=pid
+# What of the service's unit takes a mount namespace; but PrivateTmp, which leaves traces in /tmp.
+readonly sandbox=(ProtectSystem=strict PrivateDevices=true ProtectProc=invisible ProcSubset=pid
   ProtectControlGroups=true ProtectKernelTunables=true)
 
 # unit_refusal PROPERTY...: what systemd says against a service with these properties; nothing when it runs. With the sandbox it

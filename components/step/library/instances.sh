@@ -5,14 +5,9 @@
 readonly unit_directory=/etc/systemd/system
 readonly boot_directory=$unit_directory/multi-user.target.wants
 
-# What must be there, for looking and for making: with_directories check_directory|make_directory|check_reach ARGUMENT...
+# What must be there beside the artifacts, for looking and for making: with_directories COMMAND [ARGUMENT...]
 with_directories() {
   "$@" /var/lib/mlflow "$account:$account" 0750
-  case $1 in
-    check_directory) check_artifacts ;;
-    make_directory) make_artifacts ;;
-    *) "$@" "$artifacts" ;;
-  esac
   "$@" "$temporary" "$account:$account" 0700
   "$@" /var/log/mlflow "$account:adm" 0750
 }
@@ -52,6 +47,7 @@ make_artifacts() {
 
 make_directories() {
   with_directories make_directory
+  make_artifacts
   [[ -e /var/log/mlflow/server.log ]] || install -o "$account" -g adm -m 0640 /dev/null /var/log/mlflow/server.log
 }
 

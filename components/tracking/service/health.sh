@@ -66,6 +66,7 @@ check_instance() {
   replaced=$(replaced_files "$1")
   [[ -z $replaced ]] || problem "$name runs with libraries that an update has replaced since (${replaced//$'\n'/, })"
   with_directories check_reach "$name" "$process"
+  check_reach "$name" "$process" "$artifacts"
   answer=$(answers "$1")
   [[ -n $answer ]] || problem "the MLflow API does not answer on $address:$1"
 }

@@ -19,6 +19,7 @@ check() {
   [[ -z $serving ]] || remember_units ActiveState,MainPID,ControlGroup,NeedDaemonReload "mlflow@$serving.service" nginx.service
   check_account "$account"
   with_directories check_directory
+  check_artifacts
   with_files check_file
   check_earlier_versions
   check_instance "$serving"
