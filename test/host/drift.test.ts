@@ -161,6 +161,31 @@ describe("drift", () => {
     }
     await deployment.up();
   });
+
+  it("is seen by one login, also behind a limit of new connections, which is named where there is none left", async () => {
+    const logins = async () =>
+      Number(
+        await guest.run("journalctl -u ssh --no-pager -o cat | grep -c '^Accepted publickey for deploy'"),
+      );
+    const before = await logins();
+    await guest.run(`nft -f - <<'NFT'
+table inet limited {
+  set known { type ipv4_addr; flags dynamic; }
+  chain input {
+    type filter hook input priority -10;
+    tcp dport 22 ct state new add @known { ip saddr limit rate over 1/minute burst 1 packets } reject with tcp reset
+  }
+}
+NFT`);
+    expect(await deployment.drift()).toEqual([]);
+    expect(await logins()).toBe(before + 1);
+    expect(await deployment.upFails()).toMatch(
+      /nothing listens there, or the host limits new connections .*; where there is a limit, wait a minute/,
+    );
+    await guest.run("nft delete table inet limited");
+    expect(await deployment.up()).toBe("");
+    expect(await logins()).toBe(before + 2);
+  });
 });
 
 describe("the certificate", () => {

@@ -1,14 +1,15 @@
-import { writeFileSync } from "node:fs";
+import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { Deployment, Guest, hostTool } from "./harness";
+import { project, succeed } from "./processes";
 
 /** What cannot be done is refused with the host, the cause and the remedy, before anything on the host is changed. */
 const guest = new Guest("test-refusals");
 
 beforeAll(async () => {
   await guest.down();
-  await guest.up("--memory-mb", "512");
+  await guest.up("--suite", "trixie", "--memory-mb", "512");
 });
 afterAll(() => guest.down());
 
@@ -76,6 +77,25 @@ describe("a host that cannot be reached", () => {
     expect(await new Deployment(guest, { "host.address": "no-such-host.invalid" }).upFails()).toContain(
       "the name does not resolve",
     );
+  });
+});
+
+describe("a host that penalizes connections without a login", () => {
+  it("lets configure in, twice in a row, which makes none", async () => {
+    await guest.run(`echo 'PerSourcePenalties noauth:30 min:15' >/etc/ssh/sshd_config.d/penalties.conf
+      systemctl reload ssh
+      sshd -T | grep -q '^persourcepenalties .*noauth:30 .*min:15'`);
+    const directory = join(guest.directory, "stack");
+    mkdirSync(directory, { recursive: true });
+    const configure = () =>
+      succeed(join(project, "mlflow-vps"), [
+        ...["configure", `deploy@${guest.address}`, "--yes"],
+        ...["--key", join(guest.directory, "id_ed25519"), "--directory", directory],
+      ]);
+    expect(await configure()).toContain("Written to Pulumi.prod.yaml:");
+    expect(await configure()).toContain("Pulumi.prod.yaml is up to date");
+    const said = await guest.run("journalctl -u ssh --no-pager -o cat");
+    expect(said).not.toMatch(/penalty|drop connection/);
   });
 });
 

@@ -146,6 +146,31 @@ serve.ThisProcess(["--workers", "2", "--port", "5990", "--log-level", "critical"
   });
 });
 
+describe("eight workers", () => {
+  it("answer 200 clients, also while others take their place", async () => {
+    deployment.config = { "service.workers": 8 };
+    await deployment.up();
+    deployment.config = { "service.workers": 7 };
+    const answers = new Map<number, number>();
+    let running = true;
+    const clients = Array.from({ length: 200 }, async () => {
+      while (running) {
+        const status = await search();
+        answers.set(status, (answers.get(status) ?? 0) + 1);
+      }
+    });
+    try {
+      await deployment.up();
+    } finally {
+      running = false;
+      await Promise.all(clients);
+    }
+    console.log("200 clients:", answers);
+    expect([...answers.keys()]).toEqual([200]);
+    expect(answers.get(200)).toBeGreaterThan(500);
+  });
+});
+
 describe("webhooks with a secret", () => {
   const webhooks = (lines: string) =>
     client(deployment, ["-c", `from mlflow import MlflowClient\nclient = MlflowClient()\n${lines}`]);
