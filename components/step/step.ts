@@ -68,8 +68,9 @@ export abstract class Step extends pulumi.ComponentResource {
     new command.remote.Command(
       `${name}-command`,
       {
-        // The engine's provider retries every failed dial, wrong keys included; the preflight probe has just logged in.
-        connection: connection.apply((login) => ({ ...login, dialErrorLimit: 2, perDialTimeout: 15 })),
+        // The engine's provider waits longer from one try to the next, 21 s in all: where the host lets twelve connections a
+        // minute in, three commands at once have theirs. It also retries what is of no use, so not for longer.
+        connection: connection.apply((login) => ({ ...login, dialErrorLimit: 13, perDialTimeout: 5 })),
         create: pulumi.unsecret(line("apply")),
         delete: pulumi.unsecret(line("remove")),
         stdin: pulumi.interpolate`# generation ${generations}\n${script}`,

@@ -290,9 +290,9 @@ describe("a step's command", () => {
     }
   });
 
-  test("is tried twice at most when the host does not answer, so that nobody is banned for it", () => {
+  test("waits for a host that limits new connections, but for no host that is gone", () => {
     for (const { inputs } of run.ofType(commandType)) {
-      expect(inputs.connection).toMatchObject({ dialErrorLimit: 2, perDialTimeout: 15 });
+      expect(inputs.connection).toMatchObject({ dialErrorLimit: 13, perDialTimeout: 5 });
     }
   });
 
