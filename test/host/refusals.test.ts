@@ -85,7 +85,7 @@ describe("a host that penalizes connections without a login", () => {
     await guest.run(`echo 'PerSourcePenalties noauth:30 min:15' >/etc/ssh/sshd_config.d/penalties.conf
       systemctl reload ssh
       sshd -T | grep -q '^persourcepenalties .*noauth:30 .*min:15'`);
-    const directory = join(guest.directory, "stack");
+    const directory = join(guest.directory, "project");
     mkdirSync(directory, { recursive: true });
     const configure = () =>
       succeed(join(project, "mlflow-vps"), [
