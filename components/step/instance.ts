@@ -22,4 +22,6 @@ export interface InstanceValues {
   readonly jobs: boolean | "auto";
   /** Workers and jobs by memory: `MEGABYTES WORKERS JOBS`, the smallest first. */
   readonly sizes: readonly string[];
+  /** What each worker may have of the database, by the number of workers: `REQUESTS CONNECTIONS OVERFLOW`. */
+  readonly shares: readonly string[];
 }

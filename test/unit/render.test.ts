@@ -9,12 +9,16 @@ import {
 } from "../../components/host/firewall/render";
 import { renderSchedule, renderSettings } from "../../components/host/updates/render";
 import { renderClientEnv } from "../../components/mlflowServer";
+import { schema } from "../../components/schema/schema";
 import { managed } from "../../components/step/script";
 import {
+  connectionsFor,
+  mostWorkers,
   renderEnvironment,
   renderLogRotation,
   renderRestartRule,
   renderUnit,
+  shareOf,
   sizes,
 } from "../../components/tracking/service/render";
 
@@ -159,7 +163,6 @@ describe("the service", () => {
       MLFLOW_DISABLE_TELEMETRY=true
       HOME=/var/lib/mlflow
       GIT_PYTHON_REFRESH=quiet
-      MLFLOW_SQLALCHEMYSTORE_MAX_OVERFLOW=-1
       MALLOC_ARENA_MAX=2"
     `);
   });
@@ -209,6 +212,44 @@ describe("the service", () => {
       expect(size.workers).toBeGreaterThan(before?.workers ?? 0);
       expect(before?.jobs === true && !size.jobs).toBe(false);
     }
+  });
+});
+
+describe("the share of a worker in the database", () => {
+  const all = Array.from({ length: mostWorkers }, (_, index) => index + 1);
+
+  test.each([
+    [1, "3.17.2", { requests: 8, connections: 16, overflow: 4 }],
+    [2, "3.17.2", { requests: 8, connections: 16, overflow: 4 }],
+    [4, "3.17.2", { requests: 4, connections: 8, overflow: 2 }],
+    [8, "3.17.2", { requests: 2, connections: 4, overflow: 1 }],
+    [16, "3.17.2", { requests: 3, connections: 6, overflow: 1 }],
+    [1, "2.22.2", { requests: 8, connections: 4, overflow: -1 }],
+    [8, "2.22.2", { requests: 2, connections: 1, overflow: -1 }],
+  ])("of %i with MLflow %s", (workers, version, share) => {
+    expect(shareOf(workers, version)).toEqual(share);
+  });
+
+  test("is two connections for each request, and those of two instances leave 20 for everything else", () => {
+    for (const workers of all) {
+      const { requests, connections, overflow } = shareOf(workers, "3.17.2");
+      expect(requests).toBeGreaterThanOrEqual(2);
+      expect(connections).toBe(2 * requests);
+      expect(2 * workers * (connections + overflow)).toBeLessThanOrEqual(connectionsFor(workers) - 20);
+    }
+  });
+
+  test("of MLflow 2 is as much, with what its second engine keeps", () => {
+    for (const workers of all) {
+      const { requests, connections } = shareOf(workers, "2.22.2");
+      expect(2 * workers * (2 * requests + connections)).toBeLessThanOrEqual(connectionsFor(workers) - 20);
+    }
+  });
+
+  test("is known for as many workers as the settings allow", () => {
+    const { type } = schema["service.workers"];
+    expect(() => type.parse(mostWorkers)).not.toThrow();
+    expect(() => type.parse(mostWorkers + 1)).toThrow();
   });
 });
 

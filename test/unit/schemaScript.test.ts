@@ -35,6 +35,7 @@ beforeEach(() => {
     workers: "auto",
     jobs: false,
     sizes: ["0 1 false"],
+    shares: ["8 16 4", "7 14 3"],
     unit: `${managed}\nthe unit`,
     launcher: `${managed}\nthe launcher`,
     environment: "NAME=value",

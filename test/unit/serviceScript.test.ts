@@ -14,7 +14,6 @@ import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { managed, type Values } from "../../components/step/script";
-import { connectionsFor } from "../../components/tracking/service/render";
 import { runFunctions } from "./stepFunctions";
 
 let directory: string;
@@ -36,6 +35,7 @@ beforeEach(() => {
     upstreamFile: "/etc/mlflow-vps/upstream.conf",
     temporary: join(directory, "tmp"),
     sizes: ["0 1 false"],
+    shares: ["8 16 4", "7 14 3"],
     unit: `${managed}\nthe unit`,
     launcher: `${managed}\nthe launcher`,
     queuedJobs: "",
@@ -227,28 +227,18 @@ describe("the keys of what users keep in MLflow", () => {
   });
 });
 
-describe("the connections to the database", () => {
+describe("the share of a worker in the database", () => {
   test.each([
-    [1, 15, 8],
-    [2, 15, 8],
-    [4, 7, 4],
-    [8, 5, 3],
-    [16, 5, 3],
-  ])("of %i workers are %i each, for %i requests at once", async (workers, connections, requests) => {
+    ["auto", "8 16 4"],
+    [2, "7 14 3"],
+  ])("with %s workers is theirs", async (workers, share) => {
     values = { ...values, workers };
-    const { stdout } = await run("memory_mb() { echo 16000; }\nenvironment_of 5000");
+    const { stdout } = await run("memory_mb() { echo 2000; }\nenvironment_of 5000");
+    const [requests, connections, overflow] = share.split(" ");
     expect(stdout).toContain(`\nMLFLOW_SQLALCHEMYSTORE_POOL_SIZE=${connections}\n`);
+    expect(stdout).toContain(`\nMLFLOW_SQLALCHEMYSTORE_MAX_OVERFLOW=${overflow}\n`);
     expect(stdout).toContain(`\nMLFLOW_VPS_REQUESTS=${requests}\n`);
     expect(stdout).toContain(`\nGUNICORN_CMD_ARGS=--threads=${requests} `);
-  });
-
-  test("that two instances keep leave some for everything else", async () => {
-    for (let workers = 1; workers <= 16; workers += 1) {
-      values = { ...values, workers };
-      const { stdout } = await run("memory_mb() { echo 16000; }\nenvironment_of 5000");
-      const each = Number(/POOL_SIZE=(\d+)/.exec(stdout)?.[1]);
-      expect(2 * workers * each).toBeLessThanOrEqual(connectionsFor(workers) - 20);
-    }
   });
 });
 

@@ -53,7 +53,7 @@ make_directories() {
 
 # environment_of PORT. Workers and job runner: the last size whose memory the host has, unless the settings say otherwise.
 environment_of() {
-  local memory row chosen_workers chosen_jobs connections requests
+  local memory row chosen_workers chosen_jobs requests connections overflow
   memory=$(memory_mb)
   for row in "${sizes[@]}"; do
     read -r -a row <<<"$row"
@@ -61,18 +61,14 @@ environment_of() {
     chosen_workers=${row[1]} chosen_jobs=${row[2]}
   done
   chosen_workers=${workers/#auto/$chosen_workers}
-  # Connections to the database that a worker keeps, two for each request that it works on at a time. During a change there
-  # are two instances, whose workers must not take all that PostgreSQL has (see 'connectionsFor').
-  connections=$((30 / chosen_workers))
-  ((connections <= 15)) || connections=15
-  ((connections >= 5)) || connections=5
-  requests=$(((connections + 1) / 2))
+  read -r requests connections overflow <<<"${shares[chosen_workers - 1]}"
   printf '%s\n' "$managed" "$environment"
   content_of "$keys_file" # of two lines for a variable, systemd takes the later one
   printf 'MLFLOW_PORT=%s\n' "$1"
   printf 'MLFLOW_WORKERS=%s\n' "$chosen_workers"
   printf 'MLFLOW_SERVER_ENABLE_JOB_EXECUTION=%s\n' "${jobs/#auto/$chosen_jobs}"
   printf 'MLFLOW_SQLALCHEMYSTORE_POOL_SIZE=%s\n' "$connections"
+  printf 'MLFLOW_SQLALCHEMYSTORE_MAX_OVERFLOW=%s\n' "$overflow"
   printf 'MLFLOW_VPS_REQUESTS=%s\n' "$requests"
   # MLflow 2, by gunicorn: without threads a worker does nothing else while an upload lasts, and is killed after 30 s.
   # It must keep idle connections for longer than nginx does.

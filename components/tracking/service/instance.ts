@@ -4,7 +4,7 @@ import type { InstanceValues } from "../../step/instance";
 import { managed } from "../../step/script";
 import { readText } from "../../step/text";
 import type { Release } from "../release";
-import { renderEnvironment, renderUnit, sizes } from "./render";
+import { mostWorkers, renderEnvironment, renderUnit, shareOf, sizes } from "./render";
 
 export interface InstanceArgs {
   /** What runs. */
@@ -43,6 +43,10 @@ export function renderInstance(args: InstanceArgs): InstanceValues {
     workers,
     jobs,
     sizes: sizes.map((size) => `${size.memory} ${size.workers} ${size.jobs}`),
+    shares: Array.from({ length: mostWorkers }, (_, index) => {
+      const { requests, connections, overflow } = shareOf(index + 1, release.version);
+      return `${requests} ${connections} ${overflow}`;
+    }),
     unit: pulumi.output(artifacts).apply((directory) => renderUnit(account, directory)),
     launcher: `${managed}\n${readText(__dirname, "serve.py").trimEnd()}`,
     environment: pulumi

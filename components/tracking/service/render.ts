@@ -7,12 +7,40 @@ export const sizes = [
   { memory: 7000, workers: 4, jobs: true },
 ] as const;
 
+/** Most workers that the service may have. */
+export const mostWorkers = 16;
+
 /**
- * Connections that PostgreSQL must take for the workers of two instances (see `environment_of`), their jobs and the steps.
- * Up to 8 workers they fit into the 100 that it takes by itself. One number for more, for PostgreSQL is restarted for it.
+ * Connections that PostgreSQL must allow. Up to 8 workers make do with the 100 that it allows by itself. One number for more,
+ * for PostgreSQL is restarted for it.
  */
 export function connectionsFor(workers: number | "auto"): number {
   return workers === "auto" || workers <= 8 ? 100 : 300;
+}
+
+/** What each worker may have of the database. */
+export interface Share {
+  /** Requests that it works on at once; others wait. */
+  readonly requests: number;
+  /** Connections that an engine keeps. */
+  readonly connections: number;
+  /** Connections that an engine opens beyond those; -1 for as many as are asked for. */
+  readonly overflow: number;
+}
+
+/**
+ * The share of each of so many workers, so that during a change those of two instances fit in, with 20 connections left for jobs and
+ * steps. A request that logs a batch holds one connection while it waits for another: each gets two, so that none waits for one
+ * of another request, which would fail after 30 s. Some are for what is not counted as a request.
+ */
+export function shareOf(workers: number, version: string): Share {
+  const each = Math.floor((connectionsFor(workers) - 20) / (2 * workers));
+  const requests = Math.min(8, Math.floor(each / 2.5));
+  const some = Math.max(1, Math.floor(requests / 2));
+  // MLflow 2 has two engines in each worker. Its threads are as many as its requests, which bounds both.
+  return version.startsWith("2.")
+    ? { requests, connections: some, overflow: -1 }
+    : { requests, connections: 2 * requests, overflow: some };
 }
 
 const logFile = "/var/log/mlflow/server.log";
@@ -162,9 +190,6 @@ export function renderEnvironment(settings: Environment): string {
     MLFLOW_DISABLE_TELEMETRY: "true",
     HOME: "/var/lib/mlflow",
     GIT_PYTHON_REFRESH: "quiet",
-    // What is worked on is bounded (see environment_of): a request that logs a batch holds one connection to the database
-    // while it waits for another, so that requests that waited for each other's would fail after 30 s.
-    MLFLOW_SQLALCHEMYSTORE_MAX_OVERFLOW: -1,
     // Two allocation arenas in place of eight per core keep the memory of a small host free.
     MALLOC_ARENA_MAX: 2,
   };

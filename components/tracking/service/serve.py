@@ -42,6 +42,7 @@ import mlflow.server  # noqa: E402
 import mlflow.store.db.utils  # noqa: E402
 import numpy  # noqa: E402
 from mlflow.cli import cli  # noqa: E402
+from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore  # noqa: E402
 from sqlalchemy.engine import Engine  # noqa: E402
 
 os.environ.__class__ = environment_type
@@ -65,7 +66,10 @@ class ThisProcess:
     def wait(self):
         """Serves until a signal ends it."""
         importlib.import_module(self.options[-1].partition(":")[0])  # MODULE:APPLICATION
-        mlflow.server.app.wsgi_app = in_turns(mlflow.server.app.wsgi_app, int(os.environ["MLFLOW_VPS_REQUESTS"]))
+        turns = threading.Semaphore(int(os.environ["MLFLOW_VPS_REQUESTS"]))
+        mlflow.server.app.wsgi_app = in_turns(mlflow.server.app.wsgi_app, turns)
+        if hasattr(SqlAlchemyStore, "log_spans"):  # what OpenTelemetry's clients send comes by another way
+            SqlAlchemyStore.log_spans = in_turns(SqlAlchemyStore.log_spans, turns)
         forget_connections()
         gc.freeze()  # or a search for garbage would copy what workers share
         gc.enable()
@@ -74,13 +78,13 @@ class ThisProcess:
         uvicorn.main.main(self.options)
 
 
-def in_turns(application, at_once):
-    """The WSGI application, which works on so many requests at once; others wait for as long as it takes."""
-    turns = threading.Semaphore(at_once)
+def in_turns(function, turns):
+    """The function, in which at most as many threads are at once as there are turns; others wait for as long as it takes."""
 
-    def take_turn(environ, start_response):
+    @functools.wraps(function)
+    def take_turn(*args, **named):
         with turns:
-            return application(environ, start_response)
+            return function(*args, **named)
 
     return take_turn
 
