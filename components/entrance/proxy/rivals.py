@@ -76,13 +76,16 @@ def of_clients():
                     pass  # no way there
 
 
+def setting(port):
+    return "proxy.port" if port == PORTS[0] else "proxy.httpPort"
+
+
 def on_an_address(file, host, port):
     if is_loopback(host):
         if port == PORTS[0]:
             yield f"{file} listens on {host}:{port}, so it gets what this host itself asks our site: give it another port there"
     elif addresses(host) & {*of_clients()}:
-        setting = "proxy.port" if port == PORTS[0] else "proxy.httpPort"
-        yield f"{file} listens on {host}:{port}, so it gets every request to that address: give it another port there, or set {setting}"
+        yield f"{file} listens on {host}:{port}, so it gets every request to that address: give it another port there, or set {setting(port)}"
 
 
 def on_all(host, port, those):
@@ -93,7 +96,7 @@ def on_all(host, port, those):
     wanted = {f"[{name}]" if ":" in name else name.lower() for name in NAMES}
     for file, names, _ in those[:ours]:
         for name in sorted(names & wanted):
-            yield f"{file} has a server for {name} on port {port} too, and nginx takes the first: take the name out there, or set domain or proxy.port"
+            yield f"{file} has a server for {name} on port {port} too, and nginx takes the first: take the name out there, or set domain or {setting(port)}"
     if port == PORTS[0] and host == NAMELESS:
         default = next((one for one in those if {"default", "default_server"} & {*one[2]}), those[0])
         if default[0] not in OURS:
