@@ -10,3 +10,10 @@ import { join } from "node:path";
 export function readText(...path: readonly string[]): string {
   return readFileSync(join(...path), "utf8").replaceAll("\r\n", "\n");
 }
+
+/** Reads a Python program that may import the library's reader of nginx's configuration: its text stands in the import's place. */
+export function readPython(...path: readonly string[]): string {
+  return readText(...path).replace(/^from nginx_configuration import .*\n/m, () =>
+    readText(__dirname, "library", "nginx_configuration.py"),
+  );
+}

@@ -4,12 +4,13 @@ import { join } from "node:path";
 import { beforeEach, describe, expect, test } from "vitest";
 import type { Values } from "../../components/step/script";
 import { managed } from "../../components/step/script";
+import { readPython } from "../../components/step/text";
 import type { Ended } from "./bash";
 import { bash, directory, render, run } from "./hostScript";
 import { bodyOf } from "./stepScripts";
 
 const body = bodyOf("adoption");
-const siteReader = join(__dirname, "../../components/data/adoption/sites.py");
+const siteReader = readPython(__dirname, "../../components/data/adoption/sites.py");
 
 const values = (): Values => ({
   privileged: false,
@@ -20,7 +21,7 @@ const values = (): Values => ({
   databasePort: 5432,
   artifacts: join(directory, "artifacts"),
   passwordFile: join(directory, "pgpass"),
-  siteReader: readFileSync(siteReader, "utf8"),
+  siteReader: siteReader,
 });
 
 /** Programs of the host: each notes how it was called in `calls`, then does what the test says. */
@@ -508,7 +509,7 @@ describe("the sites of nginx that lead to the server", () => {
     }
     const printed = execFileSync(
       "python3",
-      ["-c", readFileSync(siteReader, "utf8"), String(port), join(etc(), "sites-enabled/mlflow-vps"), etc()],
+      ["-c", siteReader, String(port), join(etc(), "sites-enabled/mlflow-vps"), etc()],
       { stdio: ["ignore", "pipe", "pipe"] },
     );
     return String(printed)

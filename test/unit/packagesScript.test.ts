@@ -31,7 +31,7 @@ const stubs = `
   cloud-init() { echo 'status: done'; }
   lists_are_fresh() { echo yes; }
   is_active() { echo yes; }
-  nginx_is_held() { :; }
+  unit_property() { echo enabled; }
   sleep() { called sleep; }`;
 const packages = (action: Action, lines = ""): Promise<Ended> =>
   runStep("packages", action, { packages: ["curl", "nginx"], home: directory }, `${stubs}\n${lines}`);
@@ -189,9 +189,13 @@ describe("packages are installed", () => {
     [
       "a source that cannot be read",
       "E: no Release file",
-      "apt cannot read all of its sources: no Release file; remove",
+      "apt cannot read all of its sources: no Release file; fix or remove them",
     ],
-    ["a failure without a word", "", "apt cannot read all of its sources: apt-get update exited 100; remove"],
+    [
+      "a failure without a word",
+      "",
+      "apt cannot read all of its sources: apt-get update exited 100; fix or remove them",
+    ],
   ])("also with %s, which is named, when they come from another", async (_, text, warning) => {
     const { code, stdout } = await packages(
       "apply",
@@ -208,7 +212,7 @@ describe("packages are installed", () => {
     );
     expect(code).toBe(1);
     expect(stdout).toContain(
-      "tiny: WARNING: apt cannot read all of its sources: no Release file of old; remove",
+      "tiny: WARNING: apt cannot read all of its sources: no Release file of old; fix or remove them",
     );
     expect(stderr).toContain("tiny: FAILED: installing nginx. Last lines of");
   });
@@ -250,20 +254,51 @@ describe("packages are installed", () => {
     expect(stderr).toContain("FAILED: installing nginx");
   });
 
-  /** nginx does not run, and systemd masks and unmasks it in this boot. */
+  test("and a source that apt could not reach just now is named, where it only warns", async () => {
+    const { code, stdout } = await packages(
+      "apply",
+      `lists_are_fresh() { :; }
+       eval "good_$(declare -f apt-get)"
+       apt-get() {
+         good_apt-get "$@"
+         [[ " $* " != *' update '* ]] || printf 'W: %s\n' 'Failed to fetch http://mirror/InRelease  Could not connect' 'Some index files failed'
+       }`,
+    );
+    expect(code).toBe(0);
+    expect(stdout).toContain(
+      "WARNING: apt cannot read all of its sources: Failed to fetch http://mirror/InRelease  Could not connect; fix or remove them in",
+    );
+    expect((await packages("apply", "lists_are_fresh() { :; }")).stdout).not.toContain("WARNING");
+  });
+
+  /** nginx does not run, and systemd knows what was masked in this boot. */
   const stopped = `
     is_active() { :; }
-    nginx_is_held() { [[ ! -e $home/mask ]] || echo yes; }
+    unit_property() { if [[ -e $home/mask ]]; then echo masked-runtime; elif grep -q nginx "$home/installed"; then echo enabled; else echo; fi; }
     systemctl() {
       called "systemctl $*"
-      if [[ $1 == mask ]]; then touch "$home/mask"; else rm "$home/mask"; fi
+      case $1 in mask) touch "$home/mask" ;; unmask) rm -f "$home/mask" ;; esac
     }`;
   const masked = "systemctl mask --runtime nginx.service\n";
   const unmasked = "systemctl unmask --runtime nginx.service\n";
+  const disabled = "systemctl disable nginx.service\n";
 
-  test("while nginx, if it does not run, cannot be started", async () => {
+  test("while nginx, if it does not run, cannot be started, and a new one does not start at boot without our site", async () => {
+    expect(await packages("apply", stopped)).toMatchObject({ code: 0 });
+    expect(read("commands")).toBe(`${masked}apt-get install\n${unmasked}${disabled}`);
+  });
+
+  test("and nginx that was installed before starts at boot as before", async () => {
+    writeFileSync(file("installed"), "nginx installed\n");
     expect(await packages("apply", stopped)).toMatchObject({ code: 0 });
     expect(read("commands")).toBe(`${masked}apt-get install\n${unmasked}`);
+  });
+
+  test("and a mask of somebody else stays, without a word of ours", async () => {
+    writeFileSync(file("mask"), "");
+    expect((await packages("check", stopped)).stdout).toBe("package nginx is not installed\n");
+    expect(await packages("apply", stopped)).toMatchObject({ code: 0 });
+    expect(read("commands")).toBe("apt-get install\n");
   });
 
   test.each([
@@ -272,23 +307,23 @@ describe("packages are installed", () => {
   ])("and nginx can be started again when that %s", async (_, lines) => {
     expect((await packages("apply", `${stopped}\n${lines}`)).code).not.toBe(0);
     expect(read("commands")).toContain(masked);
-    expect(read("commands")).toMatch(/unmask --runtime nginx.service\n$/);
+    expect(read("commands")).toContain(unmasked);
+    expect((await packages("check", stopped)).stdout).toBe("package nginx is not installed\n");
   });
 
   test("and what a killed run has left is named, and put right without apt", async () => {
     await packages("apply", `${stopped}\napt-get() { installs; kill -KILL "$$"; sleep 1; }`);
     expect(read("commands")).toMatch(new RegExp(`^${masked}`));
     expect((await packages("check", stopped)).stdout).toBe(
-      "nginx is masked until the next boot, by an installation that was interrupted\n",
+      "an installation that was interrupted has masked nginx\n",
     );
     rmSync(file("commands"));
     expect(await packages("apply", stopped)).toMatchObject({ code: 0 });
-    expect(read("commands")).toBe(unmasked);
+    expect(read("commands")).toBe(unmasked + disabled);
   });
 
   test("and a nginx of others is no matter to packages without it", async () => {
-    const held = stopped.replace(/nginx_is_held.*/, "");
-    const body = `${stubs}\n${held}\ninstalls() { echo 'curl installed' >"$home/installed"; }`;
+    const body = `${stubs}\n${stopped}\ninstalls() { echo 'curl installed' >"$home/installed"; }`;
     writeFileSync(file("installed"), "");
     await runStep("packages", "apply", { packages: ["curl"], home: directory }, body);
     expect(read("commands")).toBe("apt-get install\n");

@@ -12,13 +12,14 @@ import {
   utimesSync,
   writeFileSync,
 } from "node:fs";
-import { tmpdir } from "node:os";
+import { networkInterfaces, tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import type { Values } from "../../components/step/script";
+import { readPython } from "../../components/step/text";
 import { runFunctions } from "./stepFunctions";
 
-const rivals = join(__dirname, "../../components/entrance/proxy/rivals.py");
+const rivals = readPython(__dirname, "../../components/entrance/proxy/rivals.py");
 
 let directory: string;
 let usersFile: string;
@@ -38,7 +39,7 @@ beforeEach(() => {
     port: 443,
     httpPort: 80,
     names: ["mlflow.example.org", "203.0.113.7"],
-    rivals: readFileSync(rivals, "utf8"),
+    rivals,
   };
   writeFileSync(join(directory, "etc/nginx/nginx.conf"), "user www-data;\nevents {}\n");
 });
@@ -209,17 +210,33 @@ md5sum() { echo "40be4e59b9a2a2b5dffb918c0e86b3d7  -"; }
     expect(nothingLeft()).toEqual(["nginx.conf", "sites-available", "sites-enabled"]);
   });
 
-  test("that nginx refuses for want of Lua names what nginx.conf lacks", async () => {
-    const noLua = nginx(`echo 'unknown directive "lua_shared_dict" in x:25' >&2; return 1`);
-    expect((await run(`${noLua}put_site`)).stderr).toContain("modules-enabled/*.conf;', which");
-  });
+  test.each([
+    ["", "make 'include /etc/nginx/modules-enabled/*.conf;' the first line of /etc/nginx/nginx.conf"],
+    [
+      "# include /etc/nginx/modules-enabled/*.conf;",
+      "make 'include /etc/nginx/modules-enabled/*.conf;' the first line of /etc/nginx/nginx.conf",
+    ],
+    [
+      "include /etc/nginx/modules-enabled/*.conf;",
+      "ln -s /usr/share/nginx/modules-available/mod-http-lua.conf /etc/nginx/modules-enabled/50-mod-http-lua.conf",
+    ],
+    ["include modules-enabled/*.conf;", "ln -s "],
+  ])(
+    "that nginx refuses for want of Lua, with %j in nginx.conf, names the way to it",
+    async (line, remedy) => {
+      writeFileSync(join(directory, "etc/nginx/nginx.conf"), `${line}\n`);
+      const noLua = nginx(`echo 'unknown directive "lua_shared_dict" in x:25' >&2; return 1`);
+      const { stderr } = await run(`${noLua}put_site`);
+      expect(stderr.replaceAll(directory, "")).toContain(remedy);
+    },
+  );
 
   test("that nginx does not load is taken back, and what nginx.conf lacks is named", async () => {
     prepare();
     const other = takes.replace("$site_link:", "$site_link.conf:");
     const { code, stderr } = await run(`${dpkg}${other}put_site`);
     expect(code).toBe(1);
-    expect(stderr).toContain(`nginx does not load ${link()}: add 'include ${link()};' to the http block of`);
+    expect(stderr).toContain(`nginx does not load ${link()}: add 'include ${link()}*;' to the http block of`);
     asBefore();
   });
 
@@ -293,43 +310,54 @@ md5sum() { echo "40be4e59b9a2a2b5dffb918c0e86b3d7  -"; }
 });
 
 describe("what else nginx serves", () => {
-  const site = (file: string, ...lines: string[]) =>
-    `# configuration file /etc/nginx/${file}:\n${lines.join("\n")}\n`;
-  const ours = site(
-    "sites-enabled/mlflow-vps",
-    "server { listen 80; listen [::]:80; server_name mlflow.example.org 203.0.113.7; }",
-    "server {",
-    "  listen 443 ssl http2; listen [::]:443 ssl http2; server_name mlflow.example.org 203.0.113.7;",
-    "  rewrite_by_lua_block { local b = { 1 } if #b == 4 then return end }",
-    "}",
-  );
-  /** What is said of other sites, without their remedies. */
-  const told = (configuration: string, nameless = "") => {
+  const nginx = (file = "") => join(directory, "etc/nginx", file);
+  const put = (file: string, text: string) => {
+    mkdirSync(join(nginx(file), ".."), { recursive: true });
+    writeFileSync(nginx(file), text);
+  };
+  beforeEach(() => {
+    put("nginx.conf", "events {}\nhttp { include conf.d/*.conf; include sites-enabled/*; }");
+    put(
+      "sites-enabled/mlflow-vps",
+      `server { listen 80; listen [::]:80; server_name mlflow.example.org 203.0.113.7 [2001:db8::1]; }
+       server {
+         listen 443 ssl http2; listen [::]:443 ssl http2; server_name mlflow.example.org 203.0.113.7 [2001:db8::1];
+         rewrite_by_lua_block { local b = { 1 } if #b == 4 then return end }
+       }`,
+    );
+  });
+  const names = "mlflow.example.org 203.0.113.7 2001:db8::1";
+  /** What is said of other sites. */
+  const lines = (nameless: string, asked: string) => {
     const { stdout, stderr, status } = spawnSync(
       "python3",
       [
-        rivals,
-        "/etc/nginx/sites-enabled/mlflow-vps",
-        "/etc/nginx/sites-available/mlflow-vps",
-        "mlflow.example.org 203.0.113.7",
-        "443 80",
-        nameless,
+        ...["-c", rivals, nginx("sites-enabled/mlflow-vps"), nginx("sites-available/mlflow-vps")],
+        ...[asked, "443 80", nameless, nginx()],
       ],
-      { input: configuration, encoding: "utf8" },
+      { encoding: "utf8" },
     );
     expect({ status, stderr }).toEqual({ status: 0, stderr: "" });
-    return stdout.replaceAll(/: [^:]*$/gm, "").trimEnd();
+    return stdout.replaceAll(`${nginx()}/`, "").trimEnd();
   };
+  /** The same, without the remedies. */
+  const told = (nameless = "") => lines(nameless, names).replaceAll(/: [^:]*$/gm, "");
+  const [before, after] = ["conf.d/shop.conf", "sites-enabled/shop"];
+  const takes = (name: string, port = "443", file = before) =>
+    `${file} has a server for ${name} on port ${port} too, and nginx takes the first`;
 
   test.each([
     ["another name", "listen 443 ssl; server_name shop.example.org;"],
     ["a name like ours", "listen 443 ssl; server_name xmlflow.example.org *.example.org;"],
     ["our name on another port", "listen 8443 ssl; listen unix:/run/x; server_name mlflow.example.org;"],
+    ["our name on a socket alone", "listen unix:/run/x; server_name mlflow.example.org;"],
+    ["our name by UDP", "listen 443 quic; server_name mlflow.example.org;"],
     ["our name in a comment", "listen 443 ssl; # server_name mlflow.example.org;"],
     ["our name as the argument of something else", "listen 443; return 301 https://mlflow.example.org;"],
+    ["an IPv6 address that nginx would not recognise", "listen 443 ssl; server_name 2001:db8::1;"],
   ])("is no matter with %s", (_, server) => {
-    expect(told(`${ours}${site("sites-enabled/shop", "server {", server, "}")}`)).toBe("");
-    expect(told(`${site("conf.d/shop.conf", "server {", server, "}")}${ours}`)).toBe("");
+    put(before, `server {\n${server}\n}`);
+    expect(told()).toBe("");
   });
 
   test.each([
@@ -338,55 +366,118 @@ describe("what else nginx serves", () => {
     ["[::]:443 ssl", "443"],
     ["0.0.0.0:80", "80"],
     ["80 default_server", "80"],
-  ])("takes our name with 'listen %s'", (listen, port) => {
-    const theirs = [
-      "map $a $b {",
-      "  default 1;",
-      "}",
-      "server {",
-      `  listen ${listen};`,
-      "  location ~ ^/[0-9]{3}$ { return 404; }",
-      "  server_name shop.example.org",
-      "    MLflow.example.org;",
-      "}",
-    ];
-    expect(told(`${ours}${site("conf.d/shop.conf", ...theirs)}`)).toBe(
-      `/etc/nginx/conf.d/shop.conf has a server for mlflow.example.org on port ${port} too, and nginx takes the first`,
+    ['"443" ssl', "443"],
+  ])("takes our name with 'listen %s' where it stands before our site, and not after it", (listen, port) => {
+    const theirs = `map $a $b { default "}"; }
+      server {
+        listen ${listen};
+        location / { sub_filter "}" "{"; }
+        server_name shop.example.org
+          MLflow.example.org;
+      }`;
+    put(before, theirs);
+    expect(told()).toBe(takes("mlflow.example.org", port));
+    rmSync(nginx(before));
+    put(after, theirs);
+    expect(told()).toBe("");
+  });
+
+  test.each([
+    ['"mlflow.example.org"', "mlflow.example.org"],
+    [".mlflow.example.org", "mlflow.example.org"],
+    ["[2001:DB8::1]", "[2001:db8::1]"],
+  ])("takes our name written as %s", (written, name) => {
+    put(before, `server { listen 443 ssl; server_name ${written}; }`);
+    expect(told()).toBe(takes(name));
+  });
+
+  test("takes our name without a word about ports, and with the port in a snippet", () => {
+    put("nginx.conf", "http { server { server_name 203.0.113.7; } include sites-enabled/*; }");
+    expect(told()).toBe(takes("203.0.113.7", "80", "nginx.conf"));
+    put("nginx.conf", "http { include theirs/x; include sites-enabled/*; }");
+    put("theirs/x", "server { include snippets/tls; server_name 203.0.113.7; }");
+    put("snippets/tls", "listen 443 ssl;");
+    expect(told()).toBe(takes("203.0.113.7", "443", "theirs/x"));
+  });
+
+  test("is no matter with what is no HTTP, but for an address of ours", () => {
+    const theirs = "stream { server { listen 443; server_name mlflow.example.org; } }";
+    put("nginx.conf", `${theirs} http { include sites-enabled/*; }`);
+    expect(told("*")).toBe("");
+    put("nginx.conf", `${theirs.replace("443", "203.0.113.7:443")} http { include sites-enabled/*; }`);
+    expect(told()).toContain("nginx.conf listens on 203.0.113.7:443");
+  });
+
+  test.each([
+    ["203.0.113.7:443 ssl", "proxy.port"],
+    ["[2001:db8:0::1]:443 ssl", "proxy.port"],
+    ["203.0.113.7", "proxy.httpPort"],
+  ])("takes all requests to an address of ours with 'listen %s'", (listen, setting) => {
+    put(after, `server { listen ${listen}; server_name x; }`);
+    expect(lines("", names)).toMatch(
+      new RegExp(
+        String.raw`^${after} listens on \S+:(443|80), so it gets every request to that address: give it another port there, or set ${setting}$`,
+      ),
     );
   });
 
-  test("takes our name without a word about ports", () => {
-    expect(told(`${ours}${site("nginx.conf", "http { server { server_name 203.0.113.7; } }")}`)).toContain(
-      "/etc/nginx/nginx.conf has a server for 203.0.113.7 on port 80",
-    );
+  test("takes what comes to an address that forwards to one of this host's", () => {
+    const { address } = Object.values(networkInterfaces())
+      .flatMap((all) => all ?? [])
+      .find(({ internal, family }) => !internal && family === "IPv4") ?? { address: "" };
+    put(after, `server { listen ${address}:443; server_name x; }`);
+    expect(lines("", "203.0.113.7")).toContain(`${after} listens on ${address}:443`);
   });
 
-  test.each(["203.0.113.7:443 ssl", "[2001:db8::1]:443 ssl", "localhost:443"])(
-    "takes all requests to its address with 'listen %s'",
+  test.each(["198.51.100.8:443 ssl", "[2001:db8::2]:443 ssl", "127.0.0.1:80", "localhost:80", "[::1]:80"])(
+    "is no matter with 'listen %s': an address that no client of ours uses",
     (listen) => {
-      expect(
-        told(`${ours}${site("sites-enabled/shop", `server { listen ${listen}; server_name x; }`)}`),
-      ).toBe(
-        `/etc/nginx/sites-enabled/shop has a server for ${listen.replace(/:443.*/, "")} alone, which gets all requests that come to it on port 443`,
+      put(after, `server { listen ${listen}; server_name x; }`);
+      expect(told()).toBe("");
+    },
+  );
+
+  test.each(["127.0.0.1:443", "localhost:443", "[::1]:443"])(
+    "takes what this host itself asks with 'listen %s', which is not to be opened to others",
+    (listen) => {
+      put(after, `server { listen ${listen}; stub_status; }`);
+      expect(lines("", names)).toBe(
+        `${after} listens on ${listen}, so it gets what this host itself asks our site: give it another port there`,
       );
     },
   );
 
-  test("gives its certificate to who comes by an address, where it is the default", () => {
-    const shop = (listen: string) =>
-      site("sites-enabled/shop", `server { listen ${listen}; server_name x; }`);
-    const line =
-      "/etc/nginx/sites-enabled/shop has the default server of port 443, whose certificate clients get who come by an address";
-    expect(told(`${shop("443 ssl")}${ours}`, "443")).toBe(line);
-    expect(told(`${ours}${shop("443 ssl")}`, "443")).toBe("");
-    expect(told(`${ours}${shop("443 ssl default_server")}`, "443")).toBe(line);
-    expect(told(`${shop("443 ssl")}${ours}`)).toBe("");
+  test("gives its certificate to clients that connect by address, where it is the default for theirs", () => {
+    const line = (file: string) =>
+      `${file} has the default server of port 443, so clients that connect by address get its certificate`;
+    const shop = (listen: string) => `server { listen ${listen}; server_name x; }`;
+    put(before, shop("443 ssl"));
+    expect([told("*"), told("[::]"), told()]).toEqual([line(before), "", ""]);
+    rmSync(nginx(before));
+    put(after, shop("443 ssl"));
+    expect(told("*")).toBe("");
+    put(after, shop("443 ssl default_server"));
+    expect([told("*"), told("[::]"), told()]).toEqual([line(after), "", ""]);
+    put(after, shop("[::]:443 ssl default_server"));
+    expect([told("*"), told("[::]"), told()]).toEqual(["", line(after), ""]);
+  });
+
+  test("cannot be told when it cannot be read", () => {
+    put(before, "server { listen 443");
+    const arguments_ = ["-c", rivals, "link", "file", "name", "443 80", "", nginx()];
+    const { status, stderr } = spawnSync("python3", arguments_, { encoding: "utf8" });
+    expect({ status, stderr: stderr.replace(`${nginx()}/`, "") }).toEqual({
+      status: 1,
+      stderr: `nginx's configuration cannot be read: ${before}: ends within listen\n`,
+    });
   });
 
   test.each([
     ["https://mlflow.example.org", ""],
-    ["https://203.0.113.7:8443", "443"],
-    ["https://[2001:db8::1]", "443"],
+    ["https://203.0.113.7", "*"],
+    ["https://203.0.113.7:8443", "*"],
+    ["https://203.0.113.7.example.org", ""],
+    ["https://[2001:db8::1]", "[::]"],
     ["http://203.0.113.7", ""],
   ])("is asked for as by a client of %s", async (uri, nameless) => {
     values = { ...values, uri };
@@ -422,9 +513,53 @@ describe("the user of nginx", () => {
     ["user deploy  staff ;", "staff"],
     ["worker_processes 1;", "nogroup"],
     ["map $user x;\nuser\tdeploy; events {}", "deploy"],
+    ['user "www-data";', "www-data"],
+    ["user 'deploy' \"staff\";", "staff"],
+    ["worker_processes auto; user nginx;", "nginx"],
+    ["user\n  deploy\n  staff;", "staff"],
+    ["worker_processes 1; # 2; user nginx;", "nogroup"],
   ])("as in %j may read the passwords", async (text, group) => {
     writeFileSync(join(directory, "etc/nginx/nginx.conf"), text);
     expect(await run("nginx_group")).toEqual({ code: 0, stdout: `${group}\n`, stderr: "" });
+  });
+});
+
+describe("nginx that somebody has masked", () => {
+  test.each([
+    ["masked", "'systemctl unmask nginx'"],
+    ["masked-runtime", "'systemctl unmask --runtime nginx'"],
+  ])("(%s) is named with the way out, and left so", async (state, remedy) => {
+    const stubs = `
+      check_programs() { :; }; check_files() { :; }; nginx_refusal() { :; }; remember_units() { :; }
+      unit_property() { if [[ $2 == UnitFileState ]]; then echo ${state}; fi; }`;
+    const line = `nginx is masked: ${remedy} on the host lets it start`;
+    expect((await run(`${stubs}\ncheck`)).stdout).toBe(`${line}\nnginx is not running\n`);
+    const { code, stderr } = await run(`${stubs}\nsystemctl() { echo "systemctl $*" >&2; }\napply`);
+    expect({ code, stderr }).toEqual({ code: 1, stderr: `tiny: FAILED: ${line}, then run again\n` });
+    expect(existsSync(usersFile)).toBe(false);
+  });
+});
+
+describe("nginx without nginx.conf", () => {
+  beforeEach(() => rmSync(join(directory, "etc/nginx/nginx.conf")));
+
+  test("is said to reject its configuration, and nothing is said of the group", async () => {
+    writeFileSync(usersFile, "");
+    const { code, stdout } = await run(`
+      check_programs() { :; }; check_site() { :; }; nginx_refusal() { echo refused; }; check_access() { echo "$*"; }
+      remember_units() { :; }; starts_at_boot() { echo yes; }; is_active() { :; }
+      check`);
+    expect(code).toBe(0);
+    expect(stdout).toContain("nginx rejects its configuration on disk; 'nginx -t' shows why\n");
+    expect(stdout).not.toContain("root:");
+  });
+
+  test("keeps the file of the users, which running workers can read", async () => {
+    writeFileSync(usersFile, "");
+    const { code, stderr } = await run("apply");
+    expect(code).toBe(1);
+    expect(stderr).toContain("nginx.conf is missing: 'apt-get install --reinstall");
+    expect(readFileSync(usersFile, "utf8")).toBe("");
   });
 });
 

@@ -1,6 +1,6 @@
 import type * as pulumi from "@pulumi/pulumi";
 import { type HostArgs, Step } from "../../step/step";
-import { readText } from "../../step/text";
+import { readPython } from "../../step/text";
 import type { Release } from "../../tracking/release";
 
 export interface AdoptionArgs extends HostArgs {
@@ -55,7 +55,7 @@ export class Adoption extends Step {
           artifacts,
           passwordFile,
         },
-        payload: { siteReader: readText(__dirname, "sites.py") },
+        payload: { siteReader: readPython(__dirname, "sites.py") },
       },
       opts,
     );

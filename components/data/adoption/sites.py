@@ -5,98 +5,16 @@
 Prints a line for each: its file, a tab, and what else it serves; nothing after the tab when it serves nothing else.
 """
 
-import glob
-import os
 import re
 import sys
-from dataclasses import dataclass
+
+from nginx_configuration import is_site, read
 
 PORT, OURS = int(sys.argv[1]), sys.argv[2]
 ROOT = sys.argv[3] if len(sys.argv) > 3 else "/etc/nginx"
-MAIN = f"{ROOT}/nginx.conf"
 LOOPBACK = {"localhost", "127.0.0.1", "[::1]", "0.0.0.0"}
 # Anywhere in a word, as in the value of a variable.
 ADDRESS = re.compile(rf"(?<![\w.:\]])(localhost|127\.0\.0\.1|\[::1\]|0\.0\.0\.0):{PORT}(?!\d)", re.I)
-
-WORD = re.compile(r"'((?:\\.|[^'\\])*)'|\"((?:\\.|[^\"\\])*)\"|((?:\\.|\$\{|[^\s;{\\])+)", re.S)
-LUA = re.compile(r"--\[\[.*?\]\]|--[^\n]*|\[\[.*?\]\]|\"(?:\\.|[^\"\\])*\"|'(?:\\.|[^'\\])*'|[{}]", re.S)
-
-
-@dataclass(frozen=True, eq=False)
-class Directive:
-    words: list
-    blocks: tuple  # those that it stands in, the outermost first
-    site: str  # the file that is switched on or off as a whole
-
-    def stands_in(self, *kinds):
-        return bool(self.blocks) and self.blocks[-1].words[0] in kinds
-
-
-def statements(text):
-    """Splits as nginx does: lists of words, with '{' at the end of one that opens a block, or '}' alone."""
-    words, at = [], 0
-    while at < len(text):
-        char = text[at]
-        if char.isspace():
-            at += 1
-        elif char == "#":
-            at = (text + "\n").index("\n", at)
-        elif char == ";" and words:
-            yield words
-            words, at = [], at + 1
-        elif char == "{" and words:
-            yield [*words, "{"]
-            at = end_of_lua(text, at + 1) if words[0].endswith("_by_lua_block") else at + 1
-            words = []
-        elif char == "}" and not words:
-            yield ["}"]
-            at += 1
-        else:
-            word = None if char in ";{}" else WORD.match(text, at)
-            if word is None:
-                raise ValueError(f"unexpected {char}")
-            words.append(next(group for group in word.groups() if group is not None))
-            at = word.end()
-    if words:
-        raise ValueError(f"ends within {words[0]}")
-
-
-def end_of_lua(text, at):
-    depth = 1
-    for part in LUA.finditer(text, at):
-        depth += {"{": 1, "}": -1}.get(part.group(), 0)
-        if depth == 0:
-            return part.start()
-    raise ValueError("ends within a block of Lua")
-
-
-def is_site(path):
-    return os.path.dirname(path) in (f"{ROOT}/sites-enabled", f"{ROOT}/conf.d")
-
-
-def read(path, blocks=(), site=MAIN):
-    """Yields the directives of a file, with those of what it includes."""
-    with open(path, encoding="utf-8", errors="backslashreplace") as file:
-        text = file.read()
-    outside = len(blocks)
-    try:
-        for words in statements(text):
-            if words == ["}"]:
-                if len(blocks) == outside:
-                    raise ValueError("unexpected }")
-                blocks = blocks[:-1]
-            elif words[-1] == "{":
-                blocks = (*blocks, Directive(words[:-1], blocks, site))
-                yield blocks[-1]
-            elif words[0] == "include":
-                pattern = os.path.join(ROOT, words[1])
-                for included in sorted(glob.glob(pattern)) if glob.has_magic(pattern) else [pattern]:
-                    if included != OURS:
-                        yield from read(included, blocks, included if site == MAIN and is_site(included) else site)
-            else:
-                yield Directive(words, blocks, site)
-    except ValueError as error:
-        raise OSError(f"{path}: {error}") from None
 
 
 def leads_there(target, upstreams):
@@ -143,7 +61,7 @@ def survey(said, upstreams):
 
 
 def main():
-    web = [each for each in read(MAIN) if any(block.words == ["http"] for block in each.blocks)]
+    web = [each for each in read(ROOT, without=[OURS]) if any(block.words == ["http"] for block in each.blocks)]
     upstreams = {}  # name to whether all of its servers are the port
     for each in web:
         if each.words[0] == "upstream":
@@ -152,7 +70,7 @@ def main():
     for site in dict.fromkeys(each.site for each in web):
         found, others = survey([each for each in web if each.site == site], upstreams)
         if found:
-            if not is_site(site):
+            if not is_site(ROOT, site):
                 others.insert(0, "nginx itself")
             print(site, ", ".join(dict.fromkeys(others)), sep="\t")
 

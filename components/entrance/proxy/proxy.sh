@@ -7,7 +7,7 @@ check_files() {
 }
 
 check() {
-  local missing files refusal at_boot active has_read stale answers
+  local missing files refusal masked at_boot active has_read stale answers
   local -A properties=()
   missing=$(check_programs nginx openssl curl)
   if [[ -n $missing ]]; then
@@ -19,8 +19,10 @@ check() {
   [[ -z $files ]] || problem "$files"
   refusal=$(nginx_refusal)
   [[ -z $refusal ]] || problem "nginx rejects its configuration on disk; 'nginx -t' shows why"
+  masked=$(check_mask)
+  [[ -z $masked ]] || problem "$masked"
   at_boot=$(starts_at_boot nginx.service)
-  [[ -n $at_boot ]] || problem "nginx does not start at boot"
+  [[ -n $at_boot || -n $masked ]] || problem "nginx does not start at boot"
   active=$(is_active nginx.service)
   if [[ -z $active ]]; then
     problem "nginx is not running"
@@ -36,6 +38,16 @@ check() {
   [[ -n $answers ]] || return 0
   problem "$answers"
   [[ -n $refusal ]] || obstacles
+}
+
+# check_mask: names a mask of nginx. It is somebody else's: ours is gone when the packages are there.
+check_mask() {
+  local state
+  state=$(unit_property nginx.service UnitFileState)
+  case $state in
+    masked) problem "nginx is masked: 'systemctl unmask nginx' on the host lets it start" ;;
+    masked-runtime) problem "nginx is masked: 'systemctl unmask --runtime nginx' on the host lets it start" ;;
+  esac
 }
 
 start_nginx() {
@@ -57,9 +69,13 @@ tell_obstacles() {
 }
 
 apply() {
-  local content group active has_read stale
+  local masked content group active has_read stale
+  masked=$(check_mask)
+  [[ -z $masked ]] || fail "$masked, then run again"
   content=$(render_users)
   group=$(nginx_group)
+  [[ -n $group ]] ||
+    fail "/etc/nginx/nginx.conf is missing: 'apt-get install --reinstall -o Dpkg::Options::=--force-confmiss nginx-common' on the host brings it back, then run again"
   write_file "$users_file" "root:$group" 0640 "$content"
   put_site
   logged "enabling nginx" systemctl enable nginx.service

@@ -1,6 +1,6 @@
 import * as pulumi from "@pulumi/pulumi";
 import { type HostArgs, Step } from "../../step/step";
-import { readText } from "../../step/text";
+import { readPython } from "../../step/text";
 import { type Entrance, origin, renderSite } from "./render";
 
 export interface ReverseProxyArgs extends HostArgs, Omit<Entrance, "names"> {
@@ -45,7 +45,7 @@ export class ReverseProxy extends Step {
           usersFile,
           site: names.apply((all) => renderSite({ ...args, names: all, usersFile })),
           certificateFile: args.certificateFile,
-          rivals: readText(__dirname, "rivals.py"),
+          rivals: readPython(__dirname, "rivals.py"),
           uri: names.apply(([first = ""]) => origin(first, args.port, args.secure)),
         },
       },

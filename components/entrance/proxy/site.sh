@@ -93,10 +93,22 @@ restore_site() {
   forget_site
 }
 
+# lua_remedy REFUSAL: how nginx gets its Lua module back, which its package does not link again; nothing for another refusal.
+lua_remedy() {
+  local included
+  [[ $1 == *'unknown directive "'*'_by_lua'* || $1 == *'unknown directive "lua_'* ]] || return 0
+  included=$(found -E '^[^#]*include[[:space:]]+[^;#]*modules-enabled/' /etc/nginx/nginx.conf)
+  if [[ -z $included ]]; then
+    echo "nginx lacks its Lua module: make 'include /etc/nginx/modules-enabled/*.conf;' the first line of /etc/nginx/nginx.conf"
+  else
+    echo "nginx lacks its Lua module: 'ln -s /usr/share/nginx/modules-available/mod-http-lua.conf /etc/nginx/modules-enabled/50-mod-http-lua.conf' on the host brings it back"
+  fi
+}
+
 # What nginx rejects must not stay: its next start would fail, and with it the other sites. An interrupted change is
 # undone by the next run, and then made again.
 put_site() {
-  local text target='' default refusal configuration
+  local text target='' default refusal remedy
   text=$(site_here)
   restore_site
   keep_site
@@ -114,13 +126,11 @@ put_site() {
   fi
   refusal=$(nginx_refusal)
   if [[ -n $refusal ]]; then
-    [[ $refusal != *'unknown directive "lua_'* ]] ||
-      refusal+="; it has the Lua module from 'include /etc/nginx/modules-enabled/*.conf;', which /etc/nginx/nginx.conf lacks"
+    remedy=$(lua_remedy "$refusal")
     exit_command_now
-    fail "nginx rejects its configuration, the site was restored: $refusal"
+    fail "nginx rejects its configuration, the site was restored: $refusal${remedy:+; $remedy}"
   fi
-  configuration=$(nginx -T -q 2>/dev/null)
-  refusal=$(check_loaded "$configuration")
+  refusal=$(check_loaded)
   if [[ -n $refusal ]]; then
     exit_command_now
     fail "$refusal, then run again; the site was restored"

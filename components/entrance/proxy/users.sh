@@ -23,11 +23,14 @@ is_hash_of() {
   [[ $hash != "$1" ]] || echo yes
 }
 
-# nginx_group: of the workers, who read the file; without a word in nginx.conf, what the distribution has built in.
+# nginx_group: of the workers, who read the file; without a word in nginx.conf, what the distribution has built in; nothing
+# without nginx.conf.
 nginx_group() {
-  local text pattern=$'(^|\n)[ \t]*user[ \t]+([^; \t\n]+)[ \t]*([^; \t\n]*)[ \t]*;' group=nogroup
-  text=$(</etc/nginx/nginx.conf)
-  [[ ! $text =~ $pattern ]] || group=${BASH_REMATCH[3]:-${BASH_REMATCH[2]}}
+  local text word=$'["\']?([^; \t\n"\']+)["\']?' group=nogroup
+  local pattern=$'(^|[;}])[ \t\n]*user[ \t\n]+'"$word"$'([ \t\n]+'"$word"$')?[ \t\n]*;'
+  [[ -e /etc/nginx/nginx.conf ]] || return 0
+  text=$(sed -E 's/(^|[[:space:];{}])#.*/\1/' /etc/nginx/nginx.conf)
+  [[ ! $text =~ $pattern ]] || group=${BASH_REMATCH[4]:-${BASH_REMATCH[2]}}
   echo "$group"
 }
 
@@ -53,7 +56,7 @@ check_users() {
     return
   fi
   group=$(nginx_group)
-  check_access "$users_file" "root:$group" 0640
+  [[ -z $group ]] || check_access "$users_file" "root:$group" 0640
   read_users
   for user in "${!users[@]}"; do
     if [[ -z ${stored[$user]:-} ]]; then

@@ -20,28 +20,39 @@ check() {
     problem "package $package is not installed"
   done
   held=$(nginx_is_held)
-  [[ -z $held ]] || problem "nginx is masked until the next boot, by an installation that was interrupted"
+  [[ -z $held ]] || problem "an installation that was interrupted has masked nginx"
 }
 
-# nginx_is_held: whether one of these packages is nginx, and it cannot be started until the next boot.
-nginx_is_held() { [[ " ${packages[*]} " != *' nginx '* || ! -L /run/systemd/system/nginx.service ]] || echo yes; }
+readonly nginx_hold=$run_directory/nginx-hold # beside a mask of ours, which ends with the boot as it does
 
-# hold_nginx: its package starts it, with the distribution's site. Where that cannot be (no IPv6, port 80 taken), the package
-# would be left installed in part; where it can, it would show that site to everybody. So it is ours to start, once our
-# site is there. One that runs is left to its package, which restarts it after an update.
+# nginx_is_held: whether one of these packages is nginx, and we have masked it.
+nginx_is_held() { [[ " ${packages[*]} " != *' nginx '* || ! -e $nginx_hold ]] || echo yes; }
+
+# hold_nginx NAMES: its package starts it, with the distribution's site. Where that cannot be (no IPv6, port 80 taken), the
+# package would be left installed in part; where it can, it would show that site to everybody. So it is ours to start, once
+# our site is there. One that runs is left to its package, which restarts it after an update.
 hold_nginx() {
-  local active
+  local active state
   [[ " ${packages[*]} " == *' nginx '* ]] || return 0
   active=$(is_active nginx.service)
-  [[ -z $active ]] || return 0
+  state=$(unit_property nginx.service UnitFileState)
+  [[ -z $active && $state != masked* ]] || return 0
   at_exit release_nginx
+  install -d -m 0755 "$run_directory"
+  if [[ $'\n'$1$'\n' == *$'\nnginx\n'* ]]; then echo new; else echo old; fi >"$nginx_hold"
   logged "masking nginx while its package is installed" systemctl mask --runtime nginx.service
 }
 
+# release_nginx: until the proxy step enables it, a new one does not start at boot either.
 release_nginx() {
-  local held
+  local held was state
   held=$(nginx_is_held)
-  [[ -z $held ]] || logged "unmasking nginx" systemctl unmask --runtime nginx.service
+  [[ -n $held ]] || return 0
+  was=$(<"$nginx_hold")
+  logged "unmasking nginx" systemctl unmask --runtime nginx.service
+  state=$(unit_property nginx.service UnitFileState)
+  [[ $was == old || -z $state ]] || logged "disabling nginx" systemctl disable nginx.service
+  rm "$nginx_hold"
 }
 
 # who_locks: what apt or dpkg say on stdin of a lock that another program holds; nothing when that is not the problem.
@@ -83,15 +94,14 @@ lists_are_fresh() {
 }
 
 # fetch_lists: a source that cannot be read is no failure where the packages are to be had from others: what apt says of it
-# is left in 'unread', a line for each.
+# is left in 'unread', a line for each. Where it expects that to pass, it only warns.
 fetch_lists() {
-  local begin status
+  local begin status said='s/^W: \(Failed to fetch .*\)/\1/p'
   begin=$(stat -c %s "$log_file")
   apt update
-  unread=''
-  ((status != 0)) || return 0
-  unread=$(tail -c "+$((begin + 1))" "$log_file" | sed -n 's/^E: //p' | sort --unique)
-  unread=${unread:-"apt-get update exited $status"}
+  ((status == 0)) || said+='; s/^E: //p'
+  unread=$(tail -c "+$((begin + 1))" "$log_file" | sed -n "$said" | sort --unique)
+  ((status == 0)) || unread=${unread:-"apt-get update exited $status"}
 }
 
 # Leaves its exit code in $status.
@@ -130,7 +140,7 @@ tell_troubles() {
   [[ -z $broken ]] ||
     say "WARNING: other packages of the host are installed in part: $broken; 'dpkg --configure -a' or 'apt-get --fix-broken install' on the host mends them or says why not"
   [[ -z $unread ]] ||
-    say "WARNING: apt cannot read all of its sources: ${unread//$'\n'/ }; remove or mend those in /etc/apt/sources.list or /etc/apt/sources.list.d on the host"
+    say "WARNING: apt cannot read all of its sources: ${unread//$'\n'/ }; fix or remove them in /etc/apt/sources.list or /etc/apt/sources.list.d on the host"
 }
 
 # cloud_init_runs: whether it still sets the host up, sources and packages too.
@@ -163,7 +173,7 @@ apply() {
   await_cloud_init
   names=$(missing)
   if [[ -n $names ]]; then
-    hold_nginx
+    hold_nginx "$names"
     install_packages "$names"
   fi
   release_nginx

@@ -23,7 +23,8 @@ testSteps([
     after: ["packages-python"],
     damages: {
       "a package that is missing": 'rm "$WORLD/.state/packages/nginx"',
-      "nginx that an interrupted installation has masked": "systemctl mask --runtime nginx.service",
+      "nginx that an interrupted installation has masked":
+        "echo new >/run/mlflow-vps/nginx-hold; systemctl mask --runtime nginx.service",
     },
   },
   {
