@@ -28,6 +28,6 @@ describe("the site", () => {
   });
 
   test("asks clients for new connections while the hook, or a step, is about to reload nginx", () => {
-    expect(renderSite(site)).toContain(`io.open("${drainFile}")`);
+    expect(renderSite(site)).toContain(`if (-f ${drainFile})`);
   });
 });

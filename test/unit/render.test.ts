@@ -367,12 +367,6 @@ describe("the nginx site", () => {
               end
           }
           header_filter_by_lua_block {
-              local reloading = ngx.worker.exiting()
-              if not reloading then
-                  local flag = io.open("/run/mlflow-vps/drain")
-                  reloading = flag and flag:close()
-              end
-              if reloading and ngx.status ~= 101 and (ngx.req.http_version() or 2) < 2 then ngx.header["Connection"] = "close" end
               -- Only Basic brings a password. A key for another kind of server, as clients of OpenAI's API send, is no guess of one.
               local basic = (ngx.var.http_authorization or ""):sub(1, 6):lower() == "basic "
               local failed = ngx.status == 401 and basic and not ngx.var.upstream_status
@@ -385,6 +379,15 @@ describe("the nginx site", () => {
                   ngx.log(ngx.WARN, "mlflow-vps: ", caller, " is locked out for 600 s after 10 failed logins")
               end
               logins:set(slot, true, 60)
+          }
+
+          # Before a reload of nginx, each answer ends its connection.
+          set $mlflow_vps_uri $uri;
+          if (-f /run/mlflow-vps/drain) { rewrite ^ /mlflow-vps/drain last; }
+          location = /mlflow-vps/drain {
+              internal;
+              keepalive_timeout 0;
+              rewrite ^ $mlflow_vps_uri last;
           }
 
           # MLflow holds every other request in memory.

@@ -83,7 +83,7 @@ ${renderListen(site)}
     auth_basic "MLflow";
     auth_basic_user_file ${site.usersFile};
     if ($mlflow_vps_foreign) { return 403; }
-${logins}
+${lockout}${drain}
     # MLflow holds every other request in memory.
     client_max_body_size 64m;
     # MLflow's searches are long URLs: a filter with 300 ids is 12 KB. Its own web server reads up to 64 KB at once, and refuses
@@ -192,12 +192,8 @@ server {
 /**
  * Refuses before anything else is done with a request, and counts before its answer goes out: counted in the log phase,
  * a client could delay the count, guess after guess, by leaving its request or the answer unfinished.
- *
- * A reload ends idle connections at once, also under a request that is already on its way; so in the seconds before, and
- * as long as the former workers have requests, each answer ends its connection, and says so. (HTTP/2 needs no such thing:
- * its clients learn what was not served.)
  */
-const logins = `
+const lockout = `
     # An IPv6 network of 64 bits is one caller: whoever has one address of it has them all.
     set_by_lua_block $mlflow_vps_caller {
         local b = { ngx.var.binary_remote_addr:byte(1, 8) }
@@ -217,12 +213,6 @@ const logins = `
         end
     }
     header_filter_by_lua_block {
-        local reloading = ngx.worker.exiting()
-        if not reloading then
-            local flag = io.open("${drainFile}")
-            reloading = flag and flag:close()
-        end
-        if reloading and ngx.status ~= 101 and (ngx.req.http_version() or 2) < 2 then ngx.header["Connection"] = "close" end
         -- Only Basic brings a password. A key for another kind of server, as clients of OpenAI's API send, is no guess of one.
         local basic = (ngx.var.http_authorization or ""):sub(1, 6):lower() == "basic "
         local failed = ngx.status == 401 and basic and not ngx.var.upstream_status
@@ -235,6 +225,22 @@ const logins = `
             ngx.log(ngx.WARN, "mlflow-vps: ", caller, " is locked out for ${lockoutSeconds} s after ${failures} failed logins")
         end
         logins:set(slot, true, ${failureSeconds})
+    }
+`;
+
+/**
+ * A reload ends idle connections at once, also under a request that is already on its way; so in the seconds before,
+ * each answer ends its connection, and says so. nginx does that for a request that came through a location without
+ * keep-alive, wherever it goes on to. (HTTP/2 needs no such thing: its clients learn what was not served.)
+ */
+const drain = `
+    # Before a reload of nginx, each answer ends its connection.
+    set $mlflow_vps_uri $uri;
+    if (-f ${drainFile}) { rewrite ^ /mlflow-vps/drain last; }
+    location = /mlflow-vps/drain {
+        internal;
+        keepalive_timeout 0;
+        rewrite ^ $mlflow_vps_uri last;
     }
 `;
 
