@@ -8,10 +8,6 @@ export interface LoadArgs {
   readonly uri: string;
   readonly user: string;
   readonly password: string;
-  /** Clients that keep a connection, each one of its own. */
-  readonly keeping?: number;
-  /** Clients that open a connection for each request. */
-  readonly opening?: number;
   /** What Node's requests take on top: authorities to trust, another way from name to address. */
   readonly options?: RequestOptions & { readonly ca?: string | readonly string[] };
 }
@@ -31,6 +27,10 @@ export interface Report {
   readonly cutOff: number;
 }
 
+/** Clients that keep a connection, each one of its own. */
+const keepingClients = 12;
+/** Clients that open a connection for each request. */
+const openingClients = 2;
 /** Longest pause of a client between two requests, in ms; on average it is half as long. */
 const longestPause = 400;
 /** Pause of a slow client between two parts of a request, in ms: with all five longer than a reload, which is 3 s at most. */
@@ -61,13 +61,12 @@ export class Load {
   async start(): Promise<void> {
     const created = await this.send(undefined, "runs/create", { experiment_id: "0" });
     this.runId = JSON.parse(created).run.info.run_id;
-    const { keeping = 12, opening = 2 } = this.args;
     this.running = true;
     this.started = Date.now();
-    for (let count = 0; count < keeping; count++) {
+    for (let count = 0; count < keepingClients; count++) {
       this.clients.push(this.call(this.agent(), `kept ${count}`));
     }
-    for (let count = 0; count < opening; count++) {
+    for (let count = 0; count < openingClients; count++) {
       this.clients.push(this.call(undefined, `new ${count}`));
     }
     this.clients.push(this.upload(this.agent(), "kept"), this.upload(undefined, "new"));
