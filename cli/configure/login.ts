@@ -3,7 +3,7 @@ import { homedir } from "node:os";
 import { sep } from "node:path";
 import { utils } from "ssh2";
 import { lastWords } from "../../components/step/login";
-import { type Connection, executeOn, type Login } from "../../components/step/ssh";
+import { type Connection, disconnect, executeOn, type Login } from "../../components/step/ssh";
 import type { Dialog } from "../dialog";
 import { here, project } from "../paths";
 import {
@@ -119,9 +119,11 @@ export async function checkLogin(connection: Connection, login: Promise<Login>):
   const isRoot = user === "root";
   // Its output tells it from a forced command, which may well succeed.
   const said = "mlflow-vps may run commands";
-  const { client } = await login;
+  const opened = await login;
   const command = `${isRoot ? "" : "sudo -n "}echo '${said}'`;
-  const done = await executeOn(client, connection, command, "", checkSeconds).finally(() => client.end());
+  const done = await executeOn(opened.client, connection, command, "", checkSeconds).finally(() =>
+    disconnect(opened),
+  );
   if (done.code === 0 && done.stdout.includes(said)) {
     return;
   }

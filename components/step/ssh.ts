@@ -1,10 +1,15 @@
 import type { EventEmitter } from "node:events";
 import { connect, type Socket } from "node:net";
 import { Client, type ClientChannel, type ServerHostKeyAlgorithm } from "ssh2";
-import { explainLoginError, noteOffers, type Offers, pauseBeforeRetry } from "./login";
-
-// States of programs that use the npm package look for them here.
-export { explainLoginError, lastWords, noteOffers, type Offers, type Shown } from "./login";
+import {
+  explainLoginError,
+  loginSeconds,
+  noteOffers,
+  type Offers,
+  pauseBeforeRetry,
+  silent,
+  unfinished,
+} from "./login";
 
 /** How to log in to the host; the fields are those that `remote.Command` of `@pulumi/command` takes. */
 export interface Connection {
@@ -23,8 +28,6 @@ export interface Finished {
   readonly stdout: string;
   readonly stderr: string;
 }
-
-const loginSeconds = 15;
 
 /** How a host is quoted that lets no further command run over a connection that it has taken. */
 const noSession = "the host opened no session";
@@ -50,11 +53,11 @@ export async function execute(
   seconds: number,
   onOutput?: (text: string) => void,
 ): Promise<Finished> {
-  const { client } = await logIn(connection);
+  const login = await logIn(connection);
   try {
-    return await executeOn(client, connection, command, stdin, seconds, onOutput);
+    return await executeOn(login.client, connection, command, stdin, seconds, onOutput);
   } finally {
-    client.end();
+    disconnect(login);
   }
 }
 
@@ -62,6 +65,12 @@ export async function execute(
 export interface Login {
   readonly client: Client;
   readonly socket: Socket;
+}
+
+/** Closes a connection, without waiting for a host that may be gone: that would keep the process. */
+export function disconnect({ client, socket }: Login): void {
+  client.end();
+  socket.destroy();
 }
 
 /** A connection that several commands share, and who waits for their turn on it. */
@@ -140,11 +149,11 @@ export async function executeShared(
 
 /** Closes a connection that no command uses, if none does until then; the process may end before. */
 function closeLater(login: SharedLogin, time: number, forget: () => void): void {
-  const close = ({ client, socket }: Login) => {
-    socket.unref();
+  const close = (opened: Login) => {
+    opened.socket.unref();
     login.closing = setTimeout(() => {
       forget();
-      client.end();
+      disconnect(opened);
     }, time).unref();
   };
   login.opened.then(
@@ -200,14 +209,16 @@ export function logInOnce(connection: Connection, check = isPinned(connection)):
   return new Promise((resolve, reject) => {
     const client = new Client();
     const socket = connect({ host: connection.host, port: connection.port });
+    let acceptedKey: string | undefined;
     let refusedKey: string | undefined;
+    let isSshServer = false;
     const offers: Offers = { local: "", remote: "" };
     let banner = "";
     let greeting = "";
     let timer: NodeJS.Timeout | undefined;
     const fail = (cause: string) => {
       clearTimeout(timer);
-      client.end();
+      disconnect({ client, socket });
       reject(
         plainError(
           explainLoginError(connection, cause, { presentedKey: refusedKey, offers, banner, greeting }),
@@ -216,8 +227,8 @@ export function logInOnce(connection: Connection, check = isPinned(connection)):
     };
     const limitTime = () => {
       timer = setTimeout(() => {
-        fail("timed out");
-        client.destroy();
+        const missing = isSshServer ? unfinished : silent;
+        fail(socket.connecting ? "timed out" : missing);
       }, loginSeconds * 1000);
     };
     client.on("banner", (text) => {
@@ -233,7 +244,8 @@ export function logInOnce(connection: Connection, check = isPinned(connection)):
     // ssh2 tells what a host says before its version only where a version follows. Paused, for ssh2 reads later.
     const listen = (bytes: Buffer) => {
       greeting += bytes.toString("latin1");
-      if (/^SSH-/m.test(greeting) || greeting.length > 1000) {
+      isSshServer = /^SSH-/m.test(greeting);
+      if (isSshServer || greeting.length > 1000) {
         greeting = "";
         socket.off("data", listen);
       }
@@ -249,12 +261,17 @@ export function logInOnce(connection: Connection, check = isPinned(connection)):
       debug: noteOffers(offers),
       algorithms: { serverHostKey: check.types as ServerHostKeyAlgorithm[] },
       hostVerifier: (key: Buffer, answer: (accepted: boolean) => void) => {
+        const type = key.toString("latin1", 4, 4 + key.readUInt32BE(0));
+        const presented = `${type} ${key.toString("base64")}`;
+        if (acceptedKey !== undefined) {
+          answer(presented === acceptedKey); // of an exchange of keys in the middle, as after an hour or a gigabyte
+          return;
+        }
         // Somebody may have to be asked, and may end the program instead.
         clearTimeout(timer);
         socket.unref();
-        const type = key.toString("latin1", 4, 4 + key.readUInt32BE(0));
-        const presented = `${type} ${key.toString("base64")}`;
         check.verify(presented, (accepted) => {
+          acceptedKey = accepted ? presented : undefined;
           refusedKey = accepted ? undefined : presented;
           socket.ref();
           limitTime();

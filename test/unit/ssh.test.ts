@@ -7,7 +7,8 @@ import { join } from "node:path";
 import { promisify } from "node:util";
 import type { Algorithms, ServerChannel } from "ssh2";
 import { afterEach, describe, expect, test, vi } from "vitest";
-import { execute, executeShared, explainLoginError } from "../../components/step/ssh";
+import { explainLoginError } from "../../components/step/login";
+import { disconnect, execute, executeOn, executeShared, logIn } from "../../components/step/ssh";
 import {
   ecdsaHostKey,
   encryptedLoginKey,
@@ -41,6 +42,31 @@ async function refusal(promise: Promise<unknown>): Promise<string> {
     throw new Error(outcome);
   }
   return outcome.message;
+}
+
+/** Has timers of one length be over sooner. */
+function hasten(time: number, sooner: number): void {
+  const later = setTimeout;
+  vi.spyOn(globalThis, "setTimeout").mockImplementation(((action: () => void, after?: number) =>
+    later(action, after === time ? sooner : after)) as typeof setTimeout);
+}
+
+/** What a program prints that begins with these lines: once it has ended by itself. */
+async function outputOf(lines: string): Promise<string> {
+  const program = `
+    const { execute, executeShared, logIn } = require("./components/step/ssh.ts");
+    const { checkLogin } = require("./cli/configure/login.ts");
+    const later = setTimeout;
+    const hasten = (time) => {
+      setTimeout = (action, after) => later(action, after === time ? 1000 : after);
+    };
+    const tell = (promise) => promise.then(({ code }) => console.log(code), ({ message }) => console.log(message));
+    ${lines}`;
+  const { stdout } = await promisify(execFile)("node", ["--import", "tsx", "--eval", program], {
+    cwd: join(__dirname, "../.."),
+    timeout: 12_000,
+  });
+  return stdout;
 }
 
 async function until(condition: () => boolean): Promise<void> {
@@ -127,6 +153,32 @@ describe("a command on the host", () => {
     const server = await start();
     await execute(server.connection, "true", "", 10);
     await until(() => server.open() === 0);
+  });
+
+  test.each([
+    'tell(execute(connection, "slow # step", "", 1));',
+    'tell(executeShared(connection, "slow # step", "", 1));',
+    "hasten(20_000); tell(checkLogin(connection, logIn(connection)));",
+  ])("does not keep its program where the host is gone: %s", async (lines) => {
+    const server = await start({ run: (_channel, _command, _stdin, socket) => void socket.pause() });
+    const program = `const connection = ${JSON.stringify(server.connection)}; ${lines}`;
+    expect(await outputOf(program)).toMatch(/^127\.0\.0\.1: '.*' timed out after \d+ s\n$/);
+  });
+
+  test("goes on when the host asks for new keys, however long it takes then", async () => {
+    let renewed = false;
+    const server = await start({
+      run: (channel, _command, _stdin, _socket, client) =>
+        client.rekey(() => {
+          renewed = true;
+          setTimeout(() => exit(channel, 0), 500);
+        }),
+    });
+    const login = await logIn(server.connection);
+    hasten(15_000, 50);
+    expect(await executeOn(login.client, server.connection, "true", "", 10)).toMatchObject({ code: 0 });
+    expect(renewed).toBe(true);
+    disconnect(login);
   });
 
   test("is never taken for done when the connection breaks", async () => {
@@ -237,9 +289,7 @@ describe("commands at the same time", () => {
   });
 
   test("leave the connection to those that follow within half a minute, then it is closed", async () => {
-    const later = setTimeout;
-    vi.spyOn(globalThis, "setTimeout").mockImplementation(((action: () => void, time?: number) =>
-      later(action, time === 30_000 ? 200 : time)) as typeof setTimeout);
+    hasten(30_000, 200);
     const server = await start();
     for (const step of steps) {
       await executeShared(server.connection, step, "", 10);
@@ -279,16 +329,10 @@ describe("commands at the same time", () => {
     "do not keep their program, whether the login was taken or not: %s",
     async (taken) => {
       const server = await start({ authorized: (taken ? loginKey : otherLoginKey).public });
-      const program = `
-        const { executeShared } = require("./components/step/ssh.ts");
-        executeShared(${JSON.stringify(server.connection)}, "true", "", 10)
-          .then(({ code }) => console.log(code), ({ message }) => console.log(message));`;
-      const begun = Date.now();
-      const { stdout } = await promisify(execFile)("node", ["--import", "tsx", "--eval", program], {
-        cwd: join(__dirname, "../.."),
-      });
+      const stdout = await outputOf(
+        `tell(executeShared(${JSON.stringify(server.connection)}, "true", "", 10));`,
+      );
       expect(stdout).toContain(taken ? "0\n" : "the login was refused");
-      expect(Date.now() - begun).toBeLessThan(12_000); // an idle connection is kept for thirty seconds
       await until(() => server.open() === 0);
     },
   );
@@ -539,6 +583,24 @@ describe("the login", () => {
     web.close();
   });
 
+  test.each([
+    ["", "no SSH server answers. Check host.address and host.port"],
+    ["Please wait\r\n", "no SSH server answers (it says: Please wait). Check host.address and host.port"],
+    ["SSH-2.0-OpenSSH_9.2\r\n", "sshd answers, but the login was not finished in 15 s."],
+  ])("to a host that says '%s' and no more is given up, and its program ends", async (words, message) => {
+    const silent = createServer({ allowHalfOpen: true }, (socket) => socket.write(words)).listen(
+      0,
+      "127.0.0.1",
+    );
+    await once(silent, "listening");
+    const { connection } = await start();
+    const login = { ...connection, port: (silent.address() as AddressInfo).port };
+    expect(
+      await outputOf(`hasten(15_000); tell(execute(${JSON.stringify(login)}, "true", "", 10));`),
+    ).toContain(message);
+    silent.close();
+  });
+
   test("that the host cuts off is refused at once, not waited for without end", async () => {
     // As fail2ban, or sshd when too many are logging in: the connection closes without a word.
     const server = await start({ login: (_, socket) => socket.destroy() });
@@ -567,7 +629,7 @@ describe("the reason why a login failed", () => {
     ["connect EHOSTUNREACH 192.0.2.10:22", "no answer. Check host.address"],
     ["connect ENETUNREACH 192.0.2.10:22", "no answer. Check host.address"],
     ["connect ETIMEDOUT 192.0.2.10:22", "no answer. Check host.address"],
-    ["Timed out while waiting for handshake", "no answer. Check host.address"],
+    ["timed out", "no answer. Check host.address"],
     [
       "Handshake failed: no matching host key format",
       "the host has no key of the pinned type (host.hostKey).",

@@ -1,7 +1,14 @@
 /** A real SSH server in this process, on 127.0.0.1. */
 import { once } from "node:events";
 import type { AddressInfo, Socket } from "node:net";
-import { type Algorithms, type AuthContext, Server, type ServerChannel, utils } from "ssh2";
+import {
+  type Algorithms,
+  type AuthContext,
+  type Connection as Client,
+  Server,
+  type ServerChannel,
+  utils,
+} from "ssh2";
 import type { Connection } from "../../components/step/ssh";
 import { hostKey, loginKey, pinned } from "./keys";
 
@@ -32,7 +39,13 @@ export interface SshServerOptions {
   /** Commands that may run at the same time over one connection (MaxSessions of sshd). @default any number */
   readonly sessions?: number;
   /** What a command does, once its standard input has ended. */
-  readonly run?: (channel: ServerChannel, command: string, stdin: string, socket: Socket) => void;
+  readonly run?: (
+    channel: ServerChannel,
+    command: string,
+    stdin: string,
+    socket: Socket,
+    client: Client,
+  ) => void;
 }
 
 export const exit = (channel: ServerChannel, code: number) => {
@@ -96,7 +109,7 @@ export async function startSshServer(options: SshServerOptions = {}): Promise<Ss
           channel.on("data", (text: string) => {
             seen.stdin += text;
           });
-          channel.on("end", () => run(channel, command, seen.stdin, socket));
+          channel.on("end", () => run(channel, command, seen.stdin, socket, client));
         });
       });
     },
