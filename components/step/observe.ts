@@ -1,6 +1,7 @@
 // Apart from the probe: to observe a host, Pulumi's SDK is not needed, and takes longer to load than the check to run.
 import { lastWords } from "./login";
-import { type Connection, executeShared, plainError } from "./ssh";
+import { executeShared } from "./sharedLogin";
+import { type Connection, plainError } from "./ssh";
 
 /** Longest time that the check of one step may take. */
 const checkSeconds = 120;

@@ -30,7 +30,7 @@ const host = vi.hoisted(() => ({
   before: "-- check --\n",
   calls: [] as { connection: unknown; command: string; stdin: string; seconds: number }[],
 }));
-vi.mock("../../components/step/ssh", async (original) => ({
+vi.mock("../../components/step/sharedLogin", async (original) => ({
   ...(await original<object>()),
   executeShared: async (
     connection: Connection,

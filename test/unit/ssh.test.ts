@@ -5,10 +5,11 @@ import { createRequire } from "node:module";
 import { type AddressInfo, connect, createServer } from "node:net";
 import { join } from "node:path";
 import { promisify } from "node:util";
-import type { Algorithms, ServerChannel } from "ssh2";
+import { type Algorithms, Client, type ServerChannel } from "ssh2";
 import { afterEach, describe, expect, test, vi } from "vitest";
 import { explainLoginError } from "../../components/step/login";
-import { disconnect, execute, executeOn, executeShared, logIn } from "../../components/step/ssh";
+import { executeShared } from "../../components/step/sharedLogin";
+import { disconnect, execute, executeOn, logIn } from "../../components/step/ssh";
 import {
   ecdsaHostKey,
   encryptedLoginKey,
@@ -54,7 +55,8 @@ function hasten(time: number, sooner: number): void {
 /** What a program prints that begins with these lines: once it has ended by itself. */
 async function outputOf(lines: string): Promise<string> {
   const program = `
-    const { execute, executeShared, logIn } = require("./components/step/ssh.ts");
+    const { execute, logIn } = require("./components/step/ssh.ts");
+    const { executeShared } = require("./components/step/sharedLogin.ts");
     const { checkLogin } = require("./cli/configure/login.ts");
     const later = setTimeout;
     const hasten = (time) => {
@@ -149,6 +151,18 @@ describe("a command on the host", () => {
     await until(() => server.open() === 0);
   });
 
+  test("that does not begin in time gets nothing to do later", async () => {
+    const server = await start({ delay: 200 });
+    const login = await logIn(server.connection);
+    expect(
+      await refusal(executeOn(login.client, server.connection, "work", "script", 10, undefined, 0.1)),
+    ).toBe("127.0.0.1: the connection broke before 'work' ran (no answer in 0.1 s)");
+    await until(() => server.commands.length > 0);
+    await new Promise((done) => setTimeout(done, 50));
+    expect(server.commands).toEqual([{ command: "work", stdin: "" }]);
+    disconnect(login);
+  });
+
   test("leaves no connection open", async () => {
     const server = await start();
     await execute(server.connection, "true", "", 10);
@@ -197,7 +211,7 @@ describe("a command on the host", () => {
 });
 
 describe("commands at the same time", () => {
-  const steps = Array.from({ length: 13 }, (_, index) => `step ${index}`);
+  const steps = Array.from({ length: 20 }, (_, index) => `step ${index}`);
   const runAll = (server: SshServer) =>
     Promise.all(steps.map((step) => executeShared(server.connection, step, `stdin of ${step}`, 10)));
   /** Ends a command only when others are there as well, as far as the host lets them be. */
@@ -232,7 +246,7 @@ describe("commands at the same time", () => {
     const { run, most } = together(2);
     const server = await start({ run, sessions: 2 });
     expect((await runAll(server)).map(({ code }) => code)).toEqual(steps.map(() => 0));
-    expect([server.met(), most(), server.commands.length]).toEqual([1, 2, 13]);
+    expect([server.met(), most(), server.commands.length]).toEqual([1, 2, 20]);
   });
 
   test.each([1, 8])("leave the connection to those that wait, %i at a time", async (sessions) => {
@@ -249,7 +263,7 @@ describe("commands at the same time", () => {
     await until(() => server.open() === 0);
   });
 
-  test("end together when the connection breaks, and the next ones have a new one", async () => {
+  test("end when the connection breaks, and those that come later, or wait, have a new one", async () => {
     let broken = false;
     const server = await start({
       run: (channel, _command, _stdin, socket) => {
@@ -266,14 +280,51 @@ describe("commands at the same time", () => {
     const outcomes = await Promise.allSettled(
       steps.map((step) => executeShared(server.connection, step, "", 10)),
     );
-    // Those too that waited for their turn.
-    for (const outcome of outcomes) {
+    for (const outcome of outcomes.slice(0, 8)) {
       expect(outcome).toMatchObject({
         reason: { message: expect.stringContaining("the connection broke while") },
       });
     }
+    expect(outcomes.slice(8)).toEqual(
+      Array(12).fill({ status: "fulfilled", value: expect.objectContaining({ code: 0 }) }),
+    );
     expect((await executeShared(server.connection, "true", "", 10)).code).toBe(0);
-    expect(server.met()).toBe(2);
+    expect([server.met(), server.commands.length]).toEqual([2, 21]);
+  });
+
+  test("have a new connection, all of them one, where the host has left the last one without a word", async () => {
+    const server = await start({
+      run: (channel, _command, _stdin, socket) => {
+        exit(channel, 0);
+        setTimeout(() => server.met() > 1 || socket.pause(), 20);
+      },
+    });
+    await executeShared(server.connection, "true", "", 10);
+    await new Promise((done) => setTimeout(done, 50));
+    hasten(15_000, 1000);
+    const begun = Date.now();
+    expect((await runAll(server)).map(({ code }) => code)).toEqual(steps.map(() => 0));
+    expect(Date.now() - begun).toBeLessThan(5000);
+    expect([server.met(), server.commands.length]).toEqual([2, 21]);
+  });
+
+  test("have one more connection, no third, where the last one has just ended", async () => {
+    const server = await start();
+    await executeShared(server.connection, "true", "", 10);
+    const exec = vi.spyOn(Client.prototype, "exec").mockImplementation(() => {
+      throw new Error("Not connected");
+    });
+    expect(await refusal(executeShared(server.connection, "work # step", "", 10))).toBe(
+      "127.0.0.1: the connection broke before 'work' ran (Not connected)",
+    );
+    expect([exec.mock.calls.length, server.met()]).toEqual([2, 2]);
+    exec.mockRestore();
+    await executeShared(server.connection, "true", "", 10);
+    vi.spyOn(Client.prototype, "exec").mockImplementationOnce(() => {
+      throw new Error("Not connected");
+    });
+    expect((await executeShared(server.connection, "true", "", 10)).code).toBe(0);
+    expect([server.met(), server.commands.length]).toEqual([4, 3]);
   });
 
   test("are all refused when the login is, and the next ones try again", async () => {

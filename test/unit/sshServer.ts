@@ -38,6 +38,8 @@ export interface SshServerOptions {
   readonly login?: (context: AuthContext, socket: Socket) => void;
   /** Commands that may run at the same time over one connection (MaxSessions of sshd). @default any number */
   readonly sessions?: number;
+  /** Time until a command may begin, in ms. @default none */
+  readonly delay?: number;
   /** What a command does, once its standard input has ended. */
   readonly run?: (
     channel: ServerChannel,
@@ -101,7 +103,10 @@ export async function startSshServer(options: SshServerOptions = {}): Promise<Ss
         session.on("close", () => {
           running -= 1;
         });
-        session.on("exec", (acceptCommand, _reject, { command }) => {
+        session.on("exec", async (acceptCommand, _reject, { command }) => {
+          if (options.delay !== undefined) {
+            await new Promise((next) => setTimeout(next, options.delay));
+          }
           const channel = acceptCommand();
           const seen = { command, stdin: "" };
           commands.push(seen);
