@@ -2,7 +2,7 @@ import { existsSync, readFileSync } from "node:fs";
 import { homedir } from "node:os";
 import { sep } from "node:path";
 import { utils } from "ssh2";
-import { lastWords } from "../../components/step/login";
+import { explainSudo, lastWords, otherCommand } from "../../components/step/login";
 import { type Connection, disconnect, executeOn, type Login } from "../../components/step/ssh";
 import type { Dialog } from "../dialog";
 import { here, project } from "../paths";
@@ -132,13 +132,8 @@ export async function checkLogin(connection: Connection, login: Promise<Login>):
     " ",
   );
   if (isRoot || !/sudo/.test(reason)) {
-    throw new Error(
-      `${user} may log in, but not run commands: ${reason} (a forced command of the key or of sshd, or a login shell that takes no commands)`,
-    );
+    throw new Error(`${user} may log in, but not run commands: ${reason} (${otherCommand})`);
   }
-  const sudoMissing = done.code === 127 ? "apt-get install -y sudo && " : "";
-  throw new Error(
-    `${user} may not use sudo without a password (${reason}); as root on the host: ` +
-      `${sudoMissing}echo '${user} ALL=(ALL) NOPASSWD:ALL' >/etc/sudoers.d/${user}`,
-  );
+  const isInstalled = done.code !== 127;
+  throw new Error(explainSudo(user, isInstalled) + (isInstalled ? ` (sudo says: ${reason})` : ""));
 }

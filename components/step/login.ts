@@ -41,6 +41,17 @@ export function lastWords(text: string): string {
   return lines.slice(-5).join("\n").slice(-1000);
 }
 
+/** What may keep a host from running the command that it was sent. */
+export const otherCommand = "a forced command of the key or of sshd, or a login shell that takes no commands";
+
+/** Why a user does not get root's rights, and what to do; the preflight says the same. */
+export function explainSudo(user: string, isInstalled: boolean): string {
+  const allow = `echo '${user} ALL=(ALL) NOPASSWD:ALL' >/etc/sudoers.d/${user}`;
+  return isInstalled
+    ? `${user} may not use sudo without a password; as root: ${allow}`
+    : `sudo is not installed, and ${user} is not root; as root: apt-get install -y sudo && ${allow}`;
+}
+
 /** The algorithms of one kind that the two sides of a connection have. */
 export interface Offers {
   local: string;

@@ -243,7 +243,10 @@ export function executeOn(
     timer = setTimeout(() => broken(`no answer in ${openSeconds} s`), openSeconds * 1000);
     const started = (error: Error | undefined, stream: ClientChannel) => {
       if (error) {
-        fail(`${noSession} for '${shown}' (${error.message})`);
+        fail(
+          `${noSession} for '${shown}' (${error.message}). On the host, 'sshd -T | grep -i maxsessions' must show 1 or ` +
+            "more; after a change of /etc/ssh/sshd_config: systemctl reload ssh",
+        );
         return;
       }
       if (isOver) {

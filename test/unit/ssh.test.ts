@@ -258,7 +258,7 @@ describe("commands at the same time", () => {
   test("are refused with the true cause on a host that allows none", async () => {
     const server = await start({ sessions: 0 });
     expect(await refusal(executeShared(server.connection, "work # step", "", 10))).toMatch(
-      /^127\.0\.0\.1: the host opened no session for 'work' \(.*open failure/,
+      /^127\.0\.0\.1: the host opened no session for 'work' \(.*open failure.*\)\. On the host, 'sshd -T \| grep -i maxsessions' must/,
     );
     await until(() => server.open() === 0);
   });
