@@ -2,8 +2,8 @@ import { existsSync, readFileSync } from "node:fs";
 import { homedir } from "node:os";
 import { sep } from "node:path";
 import { utils } from "ssh2";
-import { lastWords } from "../../components/step/login";
-import { type Connection, executeOn, type Login } from "../../components/step/ssh";
+import { explainSudo, lastWords, otherCommand } from "../../components/step/login";
+import { type Connection, disconnect, executeOn, type Login } from "../../components/step/ssh";
 import type { Dialog } from "../dialog";
 import { here, project } from "../paths";
 import {
@@ -119,9 +119,11 @@ export async function checkLogin(connection: Connection, login: Promise<Login>):
   const isRoot = user === "root";
   // Its output tells it from a forced command, which may well succeed.
   const said = "mlflow-vps may run commands";
-  const { client } = await login;
+  const opened = await login;
   const command = `${isRoot ? "" : "sudo -n "}echo '${said}'`;
-  const done = await executeOn(client, connection, command, "", checkSeconds).finally(() => client.end());
+  const done = await executeOn(opened.client, connection, command, "", checkSeconds).finally(() =>
+    disconnect(opened),
+  );
   if (done.code === 0 && done.stdout.includes(said)) {
     return;
   }
@@ -130,13 +132,8 @@ export async function checkLogin(connection: Connection, login: Promise<Login>):
     " ",
   );
   if (isRoot || !/sudo/.test(reason)) {
-    throw new Error(
-      `${user} may log in, but not run commands: ${reason} (a forced command of the key or of sshd, or a login shell that takes no commands)`,
-    );
+    throw new Error(`${user} may log in, but not run commands: ${reason} (${otherCommand})`);
   }
-  const sudoMissing = done.code === 127 ? "apt-get install -y sudo && " : "";
-  throw new Error(
-    `${user} may not use sudo without a password (${reason}); as root on the host: ` +
-      `${sudoMissing}echo '${user} ALL=(ALL) NOPASSWD:ALL' >/etc/sudoers.d/${user}`,
-  );
+  const isInstalled = done.code !== 127;
+  throw new Error(explainSudo(user, isInstalled) + (isInstalled ? ` (sudo says: ${reason})` : ""));
 }

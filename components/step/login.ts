@@ -1,6 +1,13 @@
 /** Why a login to the host failed, in plain words. */
 import type { Connection } from "./ssh";
 
+/** Time limit for a login, and as much again once the host's key is confirmed. */
+export const loginSeconds = 15;
+
+/** Causes where that is over: the connection is there, but no SSH server has answered; it has, but let nobody in. */
+export const silent = "no SSH server in time";
+export const unfinished = "no login in time";
+
 /** How logins are explained that may succeed a while later. */
 const turnedAway = "connection closed before authentication";
 const penalized = "sshd refuses this address for a while (PerSourcePenalties)";
@@ -32,6 +39,17 @@ export function lastWords(text: string): string {
     .trim()
     .split("\n");
   return lines.slice(-5).join("\n").slice(-1000);
+}
+
+/** What may keep a host from running the command that it was sent. */
+export const otherCommand = "a forced command of the key or of sshd, or a login shell that takes no commands";
+
+/** Why a user does not get root's rights, and what to do; the preflight says the same. */
+export function explainSudo(user: string, isInstalled: boolean): string {
+  const allow = `echo '${user} ALL=(ALL) NOPASSWD:ALL' >/etc/sudoers.d/${user}`;
+  return isInstalled
+    ? `${user} may not use sudo without a password; as root: ${allow}`
+    : `sudo is not installed, and ${user} is not root; as root: apt-get install -y sudo && ${allow}`;
 }
 
 /** The algorithms of one kind that the two sides of a connection have. */
@@ -109,15 +127,28 @@ export function explainLoginError(
   if (/EHOSTUNREACH|ENETUNREACH|ETIMEDOUT|timed out/i.test(cause)) {
     return (
       `${target}: no answer. Check host.address, that the host is on, and that no firewall is in the way ` +
-      "or limits new connections. Where the host is gone for good, 'pulumi stack rm --force --preserve-config' forgets its stack."
+      "or limits new connections. A host that is gone for good: see docs/troubleshooting.md, 'The host is gone, and destroy fails'."
+    );
+  }
+  const words = lastWords(greeting);
+  const itSays = words === "" ? "" : ` (it says: ${words})`;
+  if (cause === silent) {
+    return (
+      `${target}: the host takes the connection, but no SSH server answers${itSays}. Check host.address and host.port; ` +
+      "where they are right, sshd hangs: restart it, or the host, by the provider's console."
+    );
+  }
+  if (cause === unfinished) {
+    return (
+      `${target}: sshd answers, but the login was not finished in ${loginSeconds} s. The host is slow, or the network loses ` +
+      `large packets: 'ssh -v -p ${connection.port} ${connection.user}@${connection.host} true' shows where it stops.`
     );
   }
   if (/before handshake|closed the connection|ECONNRESET/i.test(cause)) {
-    const words = lastWords(greeting);
     // OpenSSH 9.8 and later.
     return /not allowed at this time/i.test(words)
-      ? `${target}: ${penalized}, after connections that did not log in. Wait some minutes, or on the host: systemctl restart ssh.`
-      : `${target}: ${turnedAway}${words === "" ? "" : ` (it says: ${words})`}. Check host.address and ` +
+      ? `${target}: ${penalized}, after failed or abandoned logins. Wait some minutes, or on the host: systemctl restart ssh.`
+      : `${target}: ${turnedAway}${itSays}. Check host.address and ` +
           "host.port, and on the host that sshd runs and does not turn this address away (MaxStartups, a ban).";
   }
   if (/no matching host key/i.test(cause)) {

@@ -1,6 +1,7 @@
 // Apart from the probe: to observe a host, Pulumi's SDK is not needed, and takes longer to load than the check to run.
-import { lastWords } from "./login";
-import { type Connection, executeShared, plainError } from "./ssh";
+import { explainSudo, lastWords, otherCommand } from "./login";
+import { executeShared } from "./sharedLogin";
+import { type Connection, plainError } from "./ssh";
 
 /** Longest time that the check of one step may take. */
 const checkSeconds = 120;
@@ -46,10 +47,8 @@ export async function observe(probe: Omit<ProbeInputs, "demand">): Promise<strin
 /** What is known of the reason, in brackets: nothing where the cause says it all. */
 function explainExit(user: string, code: number, begun: boolean, cause: string): string {
   if (/sudo: .*(password|not allowed|sudoers)/.test(cause)) {
-    return ` (${user} needs sudo without a password)`;
+    return ` (${explainSudo(user, true)})`;
   }
   // bash exits 127 where a program is missing.
-  return begun || code === 127
-    ? ""
-    : ` (the host ran something else for ${user}: a forced command of the key or of sshd, or a login shell that takes no commands)`;
+  return begun || code === 127 ? "" : ` (the host ran something else for ${user}: ${otherCommand})`;
 }

@@ -1,10 +1,15 @@
 import type { EventEmitter } from "node:events";
 import { connect, type Socket } from "node:net";
 import { Client, type ClientChannel, type ServerHostKeyAlgorithm } from "ssh2";
-import { explainLoginError, noteOffers, type Offers, pauseBeforeRetry } from "./login";
-
-// States of programs that use the npm package look for them here.
-export { explainLoginError, lastWords, noteOffers, type Offers, type Shown } from "./login";
+import {
+  explainLoginError,
+  loginSeconds,
+  noteOffers,
+  type Offers,
+  pauseBeforeRetry,
+  silent,
+  unfinished,
+} from "./login";
 
 /** How to log in to the host; the fields are those that `remote.Command` of `@pulumi/command` takes. */
 export interface Connection {
@@ -24,10 +29,11 @@ export interface Finished {
   readonly stderr: string;
 }
 
-const loginSeconds = 15;
-
 /** How a host is quoted that lets no further command run over a connection that it has taken. */
-const noSession = "the host opened no session";
+export const noSession = "the host opened no session";
+
+/** How a command is explained that the host knows nothing of, for the connection was gone. */
+export const brokeBefore = "the connection broke before";
 
 /** An error whose message says it all: the engine prints the stack of every other one. */
 export function plainError(message: string): Error {
@@ -50,11 +56,11 @@ export async function execute(
   seconds: number,
   onOutput?: (text: string) => void,
 ): Promise<Finished> {
-  const { client } = await logIn(connection);
+  const login = await logIn(connection);
   try {
-    return await executeOn(client, connection, command, stdin, seconds, onOutput);
+    return await executeOn(login.client, connection, command, stdin, seconds, onOutput);
   } finally {
-    client.end();
+    disconnect(login);
   }
 }
 
@@ -64,93 +70,10 @@ export interface Login {
   readonly socket: Socket;
 }
 
-/** A connection that several commands share, and who waits for their turn on it. */
-interface SharedLogin {
-  readonly opened: Promise<Login>;
-  commands: number;
-  /** Will close it, when no command follows. */
-  closing?: NodeJS.Timeout;
-  /** Commands at once; sshd's default (MaxSessions) is 10. */
-  limit: number;
-  readonly waiting: (() => void)[];
-}
-
-/** So long, in ms, a shared connection is kept for commands that follow. */
-const idleTime = 30_000;
-
-/** Global, for the engine runs this code apart from its module, and all in one process. */
-interface Shared {
-  mlflowVpsConnections?: Record<string, SharedLogin>;
-  /** Host and port of who has let this process in. */
-  mlflowVpsKnown?: Record<string, true>;
-}
-
-/**
- * Like `execute`, over one connection for all commands of this process that follow each other closely: a host may allow few
- * logins in a minute. It does not show what a command does to later logins, as a firewall's rule may.
- */
-export async function executeShared(
-  connection: Connection,
-  command: string,
-  stdin: string,
-  seconds: number,
-  onOutput?: (text: string) => void,
-): Promise<Finished> {
-  const shared = globalThis as Shared;
-  shared.mlflowVpsConnections ??= {};
-  const logins = shared.mlflowVpsConnections;
-  const key = JSON.stringify(connection);
-  const login = logins[key] ?? { opened: logIn(connection), commands: 0, limit: 8, waiting: [] };
-  const { opened, waiting } = login;
-  const forget = () => {
-    if (logins[key] === login) {
-      delete logins[key];
-    }
-  };
-  if (logins[key] === undefined) {
-    logins[key] = login;
-    opened.then(({ client }) => client.on("close", forget), forget);
-  }
-  for (;;) {
-    while (login.commands >= login.limit) {
-      await new Promise<void>((free) => waiting.push(free));
-    }
-    login.commands += 1;
-    clearTimeout(login.closing);
-    try {
-      const { client, socket } = await opened;
-      socket.ref();
-      return await executeOn(client, connection, command, stdin, seconds, onOutput);
-    } catch (error) {
-      // This host allows fewer at once: the others have come first.
-      if (login.commands === 1 || !(error as Error).message.includes(noSession)) {
-        forget(); // where no answer came, another connection may bring one
-        throw error;
-      }
-      login.limit = login.commands - 1;
-    } finally {
-      login.commands -= 1;
-      waiting.shift()?.();
-      if (login.commands === 0 && waiting.length === 0) {
-        closeLater(login, logins[key] === login ? idleTime : 0, forget);
-      }
-    }
-  }
-}
-
-/** Closes a connection that no command uses, if none does until then; the process may end before. */
-function closeLater(login: SharedLogin, time: number, forget: () => void): void {
-  const close = ({ client, socket }: Login) => {
-    socket.unref();
-    login.closing = setTimeout(() => {
-      forget();
-      client.end();
-    }, time).unref();
-  };
-  login.opened.then(
-    (opened) => login.commands > 0 || close(opened),
-    () => undefined, // the command has thrown why
-  );
+/** Closes a connection, without waiting for a host that may be gone: that would keep the process. */
+export function disconnect({ client, socket }: Login): void {
+  client.end();
+  socket.destroy();
 }
 
 /** Logs in; tries again where that may help. */
@@ -163,7 +86,8 @@ export async function retry<Opened>(
   { host, port }: Connection,
   open: () => Promise<Opened>,
 ): Promise<Opened> {
-  const shared = globalThis as Shared;
+  // Global, for the engine runs this code apart from its module, and all in one process.
+  const shared = globalThis as { mlflowVpsKnown?: Record<string, true> };
   shared.mlflowVpsKnown ??= {};
   const known = shared.mlflowVpsKnown;
   const target = `${host} ${port}`;
@@ -200,14 +124,16 @@ export function logInOnce(connection: Connection, check = isPinned(connection)):
   return new Promise((resolve, reject) => {
     const client = new Client();
     const socket = connect({ host: connection.host, port: connection.port });
+    let acceptedKey: string | undefined;
     let refusedKey: string | undefined;
+    let isSshServer = false;
     const offers: Offers = { local: "", remote: "" };
     let banner = "";
     let greeting = "";
     let timer: NodeJS.Timeout | undefined;
     const fail = (cause: string) => {
       clearTimeout(timer);
-      client.end();
+      disconnect({ client, socket });
       reject(
         plainError(
           explainLoginError(connection, cause, { presentedKey: refusedKey, offers, banner, greeting }),
@@ -216,8 +142,8 @@ export function logInOnce(connection: Connection, check = isPinned(connection)):
     };
     const limitTime = () => {
       timer = setTimeout(() => {
-        fail("timed out");
-        client.destroy();
+        const missing = isSshServer ? unfinished : silent;
+        fail(socket.connecting ? "timed out" : missing);
       }, loginSeconds * 1000);
     };
     client.on("banner", (text) => {
@@ -233,7 +159,8 @@ export function logInOnce(connection: Connection, check = isPinned(connection)):
     // ssh2 tells what a host says before its version only where a version follows. Paused, for ssh2 reads later.
     const listen = (bytes: Buffer) => {
       greeting += bytes.toString("latin1");
-      if (/^SSH-/m.test(greeting) || greeting.length > 1000) {
+      isSshServer = /^SSH-/m.test(greeting);
+      if (isSshServer || greeting.length > 1000) {
         greeting = "";
         socket.off("data", listen);
       }
@@ -249,12 +176,17 @@ export function logInOnce(connection: Connection, check = isPinned(connection)):
       debug: noteOffers(offers),
       algorithms: { serverHostKey: check.types as ServerHostKeyAlgorithm[] },
       hostVerifier: (key: Buffer, answer: (accepted: boolean) => void) => {
+        const type = key.toString("latin1", 4, 4 + key.readUInt32BE(0));
+        const presented = `${type} ${key.toString("base64")}`;
+        if (acceptedKey !== undefined) {
+          answer(presented === acceptedKey); // of an exchange of keys in the middle, as after an hour or a gigabyte
+          return;
+        }
         // Somebody may have to be asked, and may end the program instead.
         clearTimeout(timer);
         socket.unref();
-        const type = key.toString("latin1", 4, 4 + key.readUInt32BE(0));
-        const presented = `${type} ${key.toString("base64")}`;
         check.verify(presented, (accepted) => {
+          acceptedKey = accepted ? presented : undefined;
           refusedKey = accepted ? undefined : presented;
           socket.ref();
           limitTime();
@@ -270,7 +202,11 @@ function causeOf(error: Error & { errors?: readonly Error[] }): string {
   return error.message || (error.errors ?? []).map(({ message }) => message).join(", ");
 }
 
-/** Runs one command over a connection that may serve others too; see `execute`. */
+/**
+ * Runs one command over a connection that may serve others too; see `execute`.
+ *
+ * @param openSeconds time limit for the host to begin
+ */
 export function executeOn(
   client: Client,
   connection: Connection,
@@ -278,42 +214,51 @@ export function executeOn(
   stdin: string,
   seconds: number,
   onOutput: (text: string) => void = () => undefined,
+  openSeconds = seconds,
 ): Promise<Finished> {
   const shown = command.split(" #")[0];
   return new Promise((resolve, reject) => {
     const emitter: EventEmitter = client;
     let channel: ClientChannel | undefined;
+    let isOver = false;
     let timer: NodeJS.Timeout | undefined;
     // In this order, because the engine stores this code only when each name is known before it is used.
     const listeners: [string, (error?: Error) => void][] = [];
     const settle = (end: () => void) => {
+      isOver = true;
       clearTimeout(timer);
       for (const [event, listener] of listeners) {
         emitter.removeListener(event, listener);
       }
       end();
     };
+    const fail = (words: string) => settle(() => reject(plainError(`${connection.host}: ${words}`)));
     const broken = (cause: string) =>
-      settle(() =>
-        reject(plainError(`${connection.host}: the connection broke while '${shown}' ran (${cause})`)),
-      );
+      fail(`${channel ? "the connection broke while" : brokeBefore} '${shown}' ran (${cause})`);
     for (const event of ["error", "close"]) {
       const listener = (error?: Error) => broken(error?.message ?? "the host closed the connection");
       listeners.push([event, listener]);
       emitter.on(event, listener);
     }
-    timer = setTimeout(() => {
-      settle(() => reject(plainError(`${connection.host}: '${shown}' timed out after ${seconds} s`)));
-      channel?.destroy();
-    }, seconds * 1000);
+    timer = setTimeout(() => broken(`no answer in ${openSeconds} s`), openSeconds * 1000);
     const started = (error: Error | undefined, stream: ClientChannel) => {
       if (error) {
-        settle(() =>
-          reject(plainError(`${connection.host}: ${noSession} for '${shown}' (${error.message})`)),
+        fail(
+          `${noSession} for '${shown}' (${error.message}). On the host, 'sshd -T | grep -i maxsessions' must show 1 or ` +
+            "more; after a change of /etc/ssh/sshd_config: systemctl reload ssh",
         );
         return;
       }
+      if (isOver) {
+        stream.close(); // too late, and may run over another connection by now
+        return;
+      }
       channel = stream;
+      clearTimeout(timer);
+      timer = setTimeout(() => {
+        fail(`'${shown}' timed out after ${seconds} s`);
+        stream.destroy();
+      }, seconds * 1000);
       let stdout = "";
       let stderr = "";
       stream.setEncoding("utf8").on("data", (text: string) => {
@@ -333,7 +278,7 @@ export function executeOn(
     try {
       client.exec(command, started);
     } catch (error) {
-      broken((error as Error).message); // before this one had its turn
+      broken((error as Error).message); // the connection has ended since
     }
   });
 }

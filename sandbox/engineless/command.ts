@@ -1,4 +1,5 @@
-import { type Connection, execute, executeShared } from "../../components/step/ssh";
+import { executeShared } from "../../components/step/sharedLogin";
+import { type Connection, execute } from "../../components/step/ssh";
 
 export interface CommandInputs {
   readonly connection: Connection;

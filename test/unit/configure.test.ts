@@ -440,7 +440,7 @@ describe("configure", () => {
     host.exitCode = 1;
     host.forced = "sudo: a password is required\n";
     await expect(configure([...flags(), "--yes"])).rejects.toThrow(
-      "as root on the host: echo 'deploy ALL=(ALL) NOPASSWD:ALL' >/etc/sudoers.d/deploy",
+      "deploy may not use sudo without a password; as root: echo 'deploy ALL=(ALL) NOPASSWD:ALL' >/etc/sudoers.d/deploy (sudo says: sudo: a password is required)",
     );
     expect(readdirSync(directory)).toEqual([]);
   });

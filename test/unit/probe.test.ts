@@ -30,7 +30,7 @@ const host = vi.hoisted(() => ({
   before: "-- check --\n",
   calls: [] as { connection: unknown; command: string; stdin: string; seconds: number }[],
 }));
-vi.mock("../../components/step/ssh", async (original) => ({
+vi.mock("../../components/step/sharedLogin", async (original) => ({
   ...(await original<object>()),
   executeShared: async (
     connection: Connection,
@@ -142,7 +142,7 @@ describe("looking at a host", () => {
   test("that fails because of sudo says what the login needs", async () => {
     host.check = { code: 1, stderr: "sudo: a password is required\n" };
     await expect(observe(inputs)).rejects.toThrow(
-      "exited 1 (deploy needs sudo without a password): sudo: a password",
+      "exited 1 (deploy may not use sudo without a password; as root: echo 'deploy ALL=(ALL) NOPASSWD:ALL' >/etc/sudoers.d/deploy): sudo: a password",
     );
     host.check = { code: 1, stderr: "something else\n" };
     await expect(observe(inputs)).rejects.toThrow("exited 1: something else");
@@ -173,7 +173,7 @@ describe("a probe that demands a fit host", () => {
       { command: inputs.command, stdin: expect.stringMatching(/\nexit\n$/) },
     ]);
     host.check = { code: 1, stderr: "sudo: a password is required\n" };
-    await expect(assertNoProblems(inputs)).rejects.toThrow("deploy needs sudo without a password");
+    await expect(assertNoProblems(inputs)).rejects.toThrow("deploy may not use sudo without a password");
   });
 });
 

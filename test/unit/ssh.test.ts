@@ -5,9 +5,11 @@ import { createRequire } from "node:module";
 import { type AddressInfo, connect, createServer } from "node:net";
 import { join } from "node:path";
 import { promisify } from "node:util";
-import type { Algorithms, ServerChannel } from "ssh2";
+import { type Algorithms, Client, type ServerChannel } from "ssh2";
 import { afterEach, describe, expect, test, vi } from "vitest";
-import { execute, executeShared, explainLoginError } from "../../components/step/ssh";
+import { explainLoginError } from "../../components/step/login";
+import { executeShared } from "../../components/step/sharedLogin";
+import { disconnect, execute, executeOn, logIn } from "../../components/step/ssh";
 import {
   ecdsaHostKey,
   encryptedLoginKey,
@@ -41,6 +43,32 @@ async function refusal(promise: Promise<unknown>): Promise<string> {
     throw new Error(outcome);
   }
   return outcome.message;
+}
+
+/** Has timers of one length be over sooner. */
+function hasten(time: number, sooner: number): void {
+  const later = setTimeout;
+  vi.spyOn(globalThis, "setTimeout").mockImplementation(((action: () => void, after?: number) =>
+    later(action, after === time ? sooner : after)) as typeof setTimeout);
+}
+
+/** What a program prints that begins with these lines: once it has ended by itself. */
+async function outputOf(lines: string): Promise<string> {
+  const program = `
+    const { execute, logIn } = require("./components/step/ssh.ts");
+    const { executeShared } = require("./components/step/sharedLogin.ts");
+    const { checkLogin } = require("./cli/configure/login.ts");
+    const later = setTimeout;
+    const hasten = (time) => {
+      setTimeout = (action, after) => later(action, after === time ? 1000 : after);
+    };
+    const tell = (promise) => promise.then(({ code }) => console.log(code), ({ message }) => console.log(message));
+    ${lines}`;
+  const { stdout } = await promisify(execFile)("node", ["--import", "tsx", "--eval", program], {
+    cwd: join(__dirname, "../.."),
+    timeout: 12_000,
+  });
+  return stdout;
 }
 
 async function until(condition: () => boolean): Promise<void> {
@@ -123,10 +151,48 @@ describe("a command on the host", () => {
     await until(() => server.open() === 0);
   });
 
+  test("that does not begin in time gets nothing to do later", async () => {
+    const server = await start({ delay: 200 });
+    const login = await logIn(server.connection);
+    expect(
+      await refusal(executeOn(login.client, server.connection, "work", "script", 10, undefined, 0.1)),
+    ).toBe("127.0.0.1: the connection broke before 'work' ran (no answer in 0.1 s)");
+    await until(() => server.commands.length > 0);
+    await new Promise((done) => setTimeout(done, 50));
+    expect(server.commands).toEqual([{ command: "work", stdin: "" }]);
+    disconnect(login);
+  });
+
   test("leaves no connection open", async () => {
     const server = await start();
     await execute(server.connection, "true", "", 10);
     await until(() => server.open() === 0);
+  });
+
+  test.each([
+    'tell(execute(connection, "slow # step", "", 1));',
+    'tell(executeShared(connection, "slow # step", "", 1));',
+    "hasten(20_000); tell(checkLogin(connection, logIn(connection)));",
+  ])("does not keep its program where the host is gone: %s", async (lines) => {
+    const server = await start({ run: (_channel, _command, _stdin, socket) => void socket.pause() });
+    const program = `const connection = ${JSON.stringify(server.connection)}; ${lines}`;
+    expect(await outputOf(program)).toMatch(/^127\.0\.0\.1: '.*' timed out after \d+ s\n$/);
+  });
+
+  test("goes on when the host asks for new keys, however long it takes then", async () => {
+    let renewed = false;
+    const server = await start({
+      run: (channel, _command, _stdin, _socket, client) =>
+        client.rekey(() => {
+          renewed = true;
+          setTimeout(() => exit(channel, 0), 500);
+        }),
+    });
+    const login = await logIn(server.connection);
+    hasten(15_000, 50);
+    expect(await executeOn(login.client, server.connection, "true", "", 10)).toMatchObject({ code: 0 });
+    expect(renewed).toBe(true);
+    disconnect(login);
   });
 
   test("is never taken for done when the connection breaks", async () => {
@@ -145,7 +211,7 @@ describe("a command on the host", () => {
 });
 
 describe("commands at the same time", () => {
-  const steps = Array.from({ length: 13 }, (_, index) => `step ${index}`);
+  const steps = Array.from({ length: 20 }, (_, index) => `step ${index}`);
   const runAll = (server: SshServer) =>
     Promise.all(steps.map((step) => executeShared(server.connection, step, `stdin of ${step}`, 10)));
   /** Ends a command only when others are there as well, as far as the host lets them be. */
@@ -180,7 +246,7 @@ describe("commands at the same time", () => {
     const { run, most } = together(2);
     const server = await start({ run, sessions: 2 });
     expect((await runAll(server)).map(({ code }) => code)).toEqual(steps.map(() => 0));
-    expect([server.met(), most(), server.commands.length]).toEqual([1, 2, 13]);
+    expect([server.met(), most(), server.commands.length]).toEqual([1, 2, 20]);
   });
 
   test.each([1, 8])("leave the connection to those that wait, %i at a time", async (sessions) => {
@@ -192,12 +258,12 @@ describe("commands at the same time", () => {
   test("are refused with the true cause on a host that allows none", async () => {
     const server = await start({ sessions: 0 });
     expect(await refusal(executeShared(server.connection, "work # step", "", 10))).toMatch(
-      /^127\.0\.0\.1: the host opened no session for 'work' \(.*open failure/,
+      /^127\.0\.0\.1: the host opened no session for 'work' \(.*open failure.*\)\. On the host, 'sshd -T \| grep -i maxsessions' must/,
     );
     await until(() => server.open() === 0);
   });
 
-  test("end together when the connection breaks, and the next ones have a new one", async () => {
+  test("end when the connection breaks, and those that come later, or wait, have a new one", async () => {
     let broken = false;
     const server = await start({
       run: (channel, _command, _stdin, socket) => {
@@ -214,14 +280,51 @@ describe("commands at the same time", () => {
     const outcomes = await Promise.allSettled(
       steps.map((step) => executeShared(server.connection, step, "", 10)),
     );
-    // Those too that waited for their turn.
-    for (const outcome of outcomes) {
+    for (const outcome of outcomes.slice(0, 8)) {
       expect(outcome).toMatchObject({
         reason: { message: expect.stringContaining("the connection broke while") },
       });
     }
+    expect(outcomes.slice(8)).toEqual(
+      Array(12).fill({ status: "fulfilled", value: expect.objectContaining({ code: 0 }) }),
+    );
     expect((await executeShared(server.connection, "true", "", 10)).code).toBe(0);
-    expect(server.met()).toBe(2);
+    expect([server.met(), server.commands.length]).toEqual([2, 21]);
+  });
+
+  test("have a new connection, all of them one, where the host has left the last one without a word", async () => {
+    const server = await start({
+      run: (channel, _command, _stdin, socket) => {
+        exit(channel, 0);
+        setTimeout(() => server.met() > 1 || socket.pause(), 20);
+      },
+    });
+    await executeShared(server.connection, "true", "", 10);
+    await new Promise((done) => setTimeout(done, 50));
+    hasten(15_000, 1000);
+    const begun = Date.now();
+    expect((await runAll(server)).map(({ code }) => code)).toEqual(steps.map(() => 0));
+    expect(Date.now() - begun).toBeLessThan(5000);
+    expect([server.met(), server.commands.length]).toEqual([2, 21]);
+  });
+
+  test("have one more connection, no third, where the last one has just ended", async () => {
+    const server = await start();
+    await executeShared(server.connection, "true", "", 10);
+    const exec = vi.spyOn(Client.prototype, "exec").mockImplementation(() => {
+      throw new Error("Not connected");
+    });
+    expect(await refusal(executeShared(server.connection, "work # step", "", 10))).toBe(
+      "127.0.0.1: the connection broke before 'work' ran (Not connected)",
+    );
+    expect([exec.mock.calls.length, server.met()]).toEqual([2, 2]);
+    exec.mockRestore();
+    await executeShared(server.connection, "true", "", 10);
+    vi.spyOn(Client.prototype, "exec").mockImplementationOnce(() => {
+      throw new Error("Not connected");
+    });
+    expect((await executeShared(server.connection, "true", "", 10)).code).toBe(0);
+    expect([server.met(), server.commands.length]).toEqual([4, 3]);
   });
 
   test("are all refused when the login is, and the next ones try again", async () => {
@@ -237,9 +340,7 @@ describe("commands at the same time", () => {
   });
 
   test("leave the connection to those that follow within half a minute, then it is closed", async () => {
-    const later = setTimeout;
-    vi.spyOn(globalThis, "setTimeout").mockImplementation(((action: () => void, time?: number) =>
-      later(action, time === 30_000 ? 200 : time)) as typeof setTimeout);
+    hasten(30_000, 200);
     const server = await start();
     for (const step of steps) {
       await executeShared(server.connection, step, "", 10);
@@ -279,16 +380,10 @@ describe("commands at the same time", () => {
     "do not keep their program, whether the login was taken or not: %s",
     async (taken) => {
       const server = await start({ authorized: (taken ? loginKey : otherLoginKey).public });
-      const program = `
-        const { executeShared } = require("./components/step/ssh.ts");
-        executeShared(${JSON.stringify(server.connection)}, "true", "", 10)
-          .then(({ code }) => console.log(code), ({ message }) => console.log(message));`;
-      const begun = Date.now();
-      const { stdout } = await promisify(execFile)("node", ["--import", "tsx", "--eval", program], {
-        cwd: join(__dirname, "../.."),
-      });
+      const stdout = await outputOf(
+        `tell(executeShared(${JSON.stringify(server.connection)}, "true", "", 10));`,
+      );
       expect(stdout).toContain(taken ? "0\n" : "the login was refused");
-      expect(Date.now() - begun).toBeLessThan(12_000); // an idle connection is kept for thirty seconds
       await until(() => server.open() === 0);
     },
   );
@@ -539,6 +634,24 @@ describe("the login", () => {
     web.close();
   });
 
+  test.each([
+    ["", "no SSH server answers. Check host.address and host.port"],
+    ["Please wait\r\n", "no SSH server answers (it says: Please wait). Check host.address and host.port"],
+    ["SSH-2.0-OpenSSH_9.2\r\n", "sshd answers, but the login was not finished in 15 s."],
+  ])("to a host that says '%s' and no more is given up, and its program ends", async (words, message) => {
+    const silent = createServer({ allowHalfOpen: true }, (socket) => socket.write(words)).listen(
+      0,
+      "127.0.0.1",
+    );
+    await once(silent, "listening");
+    const { connection } = await start();
+    const login = { ...connection, port: (silent.address() as AddressInfo).port };
+    expect(
+      await outputOf(`hasten(15_000); tell(execute(${JSON.stringify(login)}, "true", "", 10));`),
+    ).toContain(message);
+    silent.close();
+  });
+
   test("that the host cuts off is refused at once, not waited for without end", async () => {
     // As fail2ban, or sshd when too many are logging in: the connection closes without a word.
     const server = await start({ login: (_, socket) => socket.destroy() });
@@ -567,7 +680,7 @@ describe("the reason why a login failed", () => {
     ["connect EHOSTUNREACH 192.0.2.10:22", "no answer. Check host.address"],
     ["connect ENETUNREACH 192.0.2.10:22", "no answer. Check host.address"],
     ["connect ETIMEDOUT 192.0.2.10:22", "no answer. Check host.address"],
-    ["Timed out while waiting for handshake", "no answer. Check host.address"],
+    ["timed out", "no answer. Check host.address"],
     [
       "Handshake failed: no matching host key format",
       "the host has no key of the pinned type (host.hostKey).",

@@ -1,7 +1,14 @@
 /** A real SSH server in this process, on 127.0.0.1. */
 import { once } from "node:events";
 import type { AddressInfo, Socket } from "node:net";
-import { type Algorithms, type AuthContext, Server, type ServerChannel, utils } from "ssh2";
+import {
+  type Algorithms,
+  type AuthContext,
+  type Connection as Client,
+  Server,
+  type ServerChannel,
+  utils,
+} from "ssh2";
 import type { Connection } from "../../components/step/ssh";
 import { hostKey, loginKey, pinned } from "./keys";
 
@@ -31,8 +38,16 @@ export interface SshServerOptions {
   readonly login?: (context: AuthContext, socket: Socket) => void;
   /** Commands that may run at the same time over one connection (MaxSessions of sshd). @default any number */
   readonly sessions?: number;
+  /** Time until a command may begin, in ms. @default none */
+  readonly delay?: number;
   /** What a command does, once its standard input has ended. */
-  readonly run?: (channel: ServerChannel, command: string, stdin: string, socket: Socket) => void;
+  readonly run?: (
+    channel: ServerChannel,
+    command: string,
+    stdin: string,
+    socket: Socket,
+    client: Client,
+  ) => void;
 }
 
 export const exit = (channel: ServerChannel, code: number) => {
@@ -88,7 +103,10 @@ export async function startSshServer(options: SshServerOptions = {}): Promise<Ss
         session.on("close", () => {
           running -= 1;
         });
-        session.on("exec", (acceptCommand, _reject, { command }) => {
+        session.on("exec", async (acceptCommand, _reject, { command }) => {
+          if (options.delay !== undefined) {
+            await new Promise((next) => setTimeout(next, options.delay));
+          }
           const channel = acceptCommand();
           const seen = { command, stdin: "" };
           commands.push(seen);
@@ -96,7 +114,7 @@ export async function startSshServer(options: SshServerOptions = {}): Promise<Ss
           channel.on("data", (text: string) => {
             seen.stdin += text;
           });
-          channel.on("end", () => run(channel, command, seen.stdin, socket));
+          channel.on("end", () => run(channel, command, seen.stdin, socket, client));
         });
       });
     },

@@ -9,7 +9,7 @@ check_sudo() {
   refusal=$(sudo -n true 2>&1) || code=$?
   case $code in
     0) ;;
-    127) problem "sudo is not installed, and $user is not root; as root: apt-get install sudo && echo '$user ALL=(ALL) NOPASSWD:ALL' >/etc/sudoers.d/$user" ;;
+    127) problem "sudo is not installed, and $user is not root; as root: apt-get install -y sudo && echo '$user ALL=(ALL) NOPASSWD:ALL' >/etc/sudoers.d/$user" ;;
     *) problem "$user may not use sudo without a password; as root: echo '$user ALL=(ALL) NOPASSWD:ALL' >/etc/sudoers.d/$user (sudo says: ${refusal//$'\n'/ })" ;;
   esac
 }
