@@ -264,9 +264,34 @@ pg_isready() { :; }
 sql() { echo 'fe_sendauth: no password supplied' >&2; return 2; }
 ${instead("start_database; touch $here/gone_on")}`);
     expect(code).not.toBe(0);
-    expect(stderr).toContain("no password supplied. Nothing was changed.");
-    expect(stderr).toContain(
-      "/etc/postgresql/17/main-2/pg_hba.conf && systemctl reload postgresql@17-main-2.service",
+    expect(stderr).toBe(
+      `database: FAILED: PostgreSQL on port 5433 does not let its superuser in: fe_sendauth: no password supplied. Let the system user postgres in without a password: sed -i '1i local all postgres peer' /etc/postgresql/17/main-2/pg_hba.conf && systemctl reload postgresql@17-main-2.service; then run again\n`,
+    );
+    expect(existsSync(at("gone_on"))).toBe(false);
+  });
+
+  test("that asks its superuser for a password, and is none of Debian's, is given no path", async () => {
+    const { stderr } = await run(`${clusters("17 main 5432 online")}
+pg_isready() { :; }
+sql() { echo 'FATAL:  no pg_hba.conf entry for host "[local]"' >&2; return 2; }
+${instead("start_database")}`);
+    expect(stderr).toContain("first in its pg_hba.conf and reload it; then run again\n");
+    expect(stderr).not.toContain("/etc/postgresql");
+  });
+
+  test.each([
+    "FATAL:  sorry, too many clients already",
+    'FATAL:  database "postgres" does not exist',
+    "FATAL:  could not write init file: No space left on device",
+    "",
+  ])("that does not answer its superuser for another reason is named with that alone: %s", async (said) => {
+    const { code, stderr } = await run(`${clusters("17 main 5433 online")}
+pg_isready() { :; }
+sql() { printf '%s' '${said}' >&2; return 127; }
+${instead("start_database; touch $here/gone_on")}`);
+    expect(code).not.toBe(0);
+    expect(stderr).toBe(
+      `database: FAILED: PostgreSQL on port 5433 does not answer its superuser: ${said || "psql exited 127"}\n`,
     );
     expect(existsSync(at("gone_on"))).toBe(false);
   });
@@ -540,13 +565,13 @@ check() { local -A remembered=(); ask_all; sql() { echo "asked again: $(cat)"; }
   });
 
   test("is no answer when PostgreSQL gives none: the check tells why", async () => {
-    const { code, stdout } = await run(
+    const { code, stdout, stderr } = await run(
       `database_answers() { echo yes; }
 check_account() { :; }
 sql() { echo 'answer neighbours'; echo 'fe_sendauth: no password supplied' >&2; return 2; }`,
       { action: "check" },
     );
-    expect(code).toBe(0);
+    expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
     expect(stdout).toMatch(/^PostgreSQL does not answer its superuser: .*no password supplied\n$/);
   });
 });
