@@ -113,6 +113,30 @@ describe("a second cluster of another version", () => {
     expect(await guest.run("systemctl is-enabled postgresql@15-ours")).toBe("enabled");
   });
 
+  it("is no hindrance to a restart of ours for more connections; nor is another file that has us listen where we do", async () => {
+    const theirs = await moments(5432);
+    await sql("alter system set listen_addresses = 'localhost'");
+    expect((await step("check", "", { connections: 120 })).output).toContain(
+      "PostgreSQL allows 100 connections; for its workers the service needs 120",
+    );
+    expect(await step("apply", "", { connections: 120 })).toEqual({
+      code: 0,
+      output:
+        "database: restarting PostgreSQL, so that it listens on localhost only and allows 120 connections\ndatabase: done",
+    });
+    expect(await sql("show max_connections")).toBe("120");
+    await sql("alter system set max_connections = 110");
+    await sql("alter system reset listen_addresses");
+    const before = await started(port);
+    expect((await step("apply", "", { connections: 130 })).output).toContain(
+      "PostgreSQL's max_connections is '110', as set in /var/lib/postgresql/15/ours/postgresql.auto.conf: remove it there",
+    );
+    expect(await started(port)).toBe(before);
+    await sql("alter system reset max_connections");
+    expect(await step("apply")).toEqual({ code: 0, output: "database: done" });
+    expect(await moments(5432)).toBe(theirs);
+  });
+
   it("lends no program to a dump or a restore of ours", async () => {
     const { output } = await step(
       "check",
@@ -257,7 +281,8 @@ describe("databases of others in our cluster", () => {
     );
     const { code, output } = await step("apply");
     expect(code).toBe(0);
-    expect(output).toContain("their own files decide on listen_addresses");
+    expect(output).toContain("their own files decide on it");
+    expect(await guest.run(`ls ${settingsFile} 2>&1 || true`)).toContain("No such file");
     expect(await started(port)).toBe(before);
     await guest.run("systemctl restart postgresql@15-ours");
     expect(await sql("show listen_addresses")).toBe("*");

@@ -297,10 +297,13 @@ ${instead("start_database; touch $here/gone_on")}`);
   });
 
   /** Answers of PostgreSQL that listens everywhere. */
-  const listening = (others: string) => `${clusters("15 main 5432 online", "17 main 5433 online")}
+  const listening = (
+    others: string,
+    asSetIn = "$here/settings.conf|*|t",
+  ) => `${clusters("15 main 5432 online", "17 main 5433 online")}
 neighbours() { ${others}; }
 settings_file() { echo "$here/settings.conf"; }
-sql() { case $(cat) in 'show listen_addresses') echo '*' ;; *) echo "$here/settings.conf" ;; esac; }
+sql() { case $(cat) in 'show listen_addresses') echo '*' ;; *) echo "${asSetIn}" ;; esac; }
 systemctl() { echo "$*" >>"$here/restarted"; }
 ${instead("write_settings_file; enforce_settings")}`;
   const restarted = () => (existsSync(at("restarted")) ? readFileSync(at("restarted"), "utf8") : "");
@@ -312,7 +315,7 @@ ${instead("write_settings_file; enforce_settings")}`;
   });
 
   test("is neither restarted nor told where to listen where it holds databases of others", async () => {
-    writeFileSync(at("settings.conf"), "of the version before\n");
+    writeFileSync(at("settings.conf"), "# managed\nlisten_addresses = 'localhost'\n");
     const { code, stdout } = await run(listening("printf 'shop\\nwiki\\n'"));
     expect(code).toBe(0);
     expect(stdout).toContain("PostgreSQL holds other databases too (shop, wiki)");
@@ -320,14 +323,48 @@ ${instead("write_settings_file; enforce_settings")}`;
     expect(restarted()).toBe("");
   });
 
+  test("keeps the connections that it was told to allow where databases of others have come", async () => {
+    const look = `neighbours() { echo shop; }
+settings_file() { echo "$here/settings.conf"; }
+ask() { echo 300; }
+check() { check_server_settings; }
+apply() { write_settings_file; }`;
+    const connections = "# managed\nmax_connections = 300\n";
+    writeFileSync(at("settings.conf"), connections.replace("\n", "\nlisten_addresses = 'localhost'\n"));
+    const { code, stdout } = await run(look, { connections: 300 });
+    expect({ code, stdout }).toEqual({
+      code: 0,
+      stdout: `database: PostgreSQL holds other databases too (shop), so ${at("settings.conf")} no longer sets listen_addresses: after PostgreSQL's next restart, their own files decide on it\ndatabase: done\n`,
+    });
+    expect(readFileSync(at("settings.conf"), "utf8")).toBe(connections);
+    expect(await run(look, { action: "check", connections: 300 })).toMatchObject({ code: 0, stdout: "" });
+  });
+
+  test("is not restarted for what another file sets, which is named", async () => {
+    const { code, stderr } = await run(listening("true", "/etc/theirs.conf|*|f"));
+    expect(code).not.toBe(0);
+    expect(stderr).toContain(
+      "PostgreSQL's listen_addresses is '*', as set in /etc/theirs.conf: remove it there",
+    );
+    expect(restarted()).toBe("");
+  });
+
+  test("is not restarted where it does not read our file", async () => {
+    const { code, stderr } = await run(listening("true", ""));
+    expect(code).not.toBe(0);
+    expect(stderr).toContain("include_dir = 'conf.d'");
+    expect(restarted()).toBe("");
+  });
+
   /** Answers of PostgreSQL as it is by itself. */
-  const usual = (others: string, winner = "$here/settings.conf") => `${clusters("17 main 5433 online")}
+  const usual = (others: string, winner = "$here/settings.conf|300|t") => `${clusters("17 main 5433 online")}
 neighbours() { ${others}; }
 settings_file() { echo "$here/settings.conf"; }
 sql() {
   case $(cat) in
     'show listen_addresses') echo localhost ;;
     'show max_connections') echo 100 ;;
+    *"setting = 'localhost'"*) echo '/etc/theirs.conf|localhost|t' ;; # in another file, but right
     *) echo "${winner}" ;;
   esac
 }
@@ -356,8 +393,8 @@ ${instead("write_settings_file; enforce_settings")}`;
     [
       "is told otherwise by another file",
       "true",
-      "/etc/theirs.conf",
-      "as set in /etc/theirs.conf: remove it there",
+      "/etc/theirs.conf|50|f",
+      "max_connections is '50', as set in /etc/theirs.conf: remove it there",
     ],
   ])("that takes too few connections and %s is not restarted", async (_, others, winner, reason) => {
     const { code, stderr } = await run(usual(others, winner), { connections: 300 });
@@ -400,8 +437,24 @@ listen_addresses() { echo '${address}'; }
 check() { server_settings '${address}' >"$here/settings.conf"; check_server_settings; }`,
           { action: "check" },
         );
-        expect(stdout === "").toBe(address !== "*");
+        const wrong = `${at("settings.conf")} was changed\nPostgreSQL listens on '*', not on localhost\n`;
+        expect(stdout).toBe(address === "*" ? wrong : "");
       }
+    });
+
+    test("is right by now, keeps the address that was written before, for another means a restart", async () => {
+      const settings = () => readFileSync(at("settings.conf"), "utf8");
+      const right = hosts("echo '127.0.0.1       STREAM localhost'");
+      await run(otherwise + usual("true"));
+      const before = settings();
+      expect(before).toContain("'127.0.0.1'");
+      rmSync(at("done"));
+      rmSync(at("restarted"));
+      expect(await run(right + usual("true").replace("echo localhost", "echo 127.0.0.1"))).toMatchObject({
+        code: 0,
+      });
+      expect(settings()).toBe(before);
+      expect(restarted()).toBe("");
     });
   });
 
