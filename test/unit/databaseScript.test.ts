@@ -472,10 +472,11 @@ done_is() { printf '%s\n' "$*" >>"$here/trace"; }
 encoding_of_database() { echo ${encoding}; }
 check_room_for_copy() { :; }
 sessions() { :; }
+is_in_service() { [[ ! -e $password_file ]] || echo yes; }
 drop_scratch() { done_is drop the copy; }
 make_scratch() { at_exit drop_scratch; done_is make a copy; }
 copy_to_scratch() { done_is copy "$1"; }
-keep_dump() { done_is dump "$1" before "$3"; }
+dump_database() { done_is dump "$1"; }
 sql() {
   local statement
   statement=$(cat)
@@ -496,20 +497,22 @@ ${instead("take_in_utf8")}`);
       code: 0,
       stdout: expect.stringContaining("database mlflow is in LATIN1"),
     });
+    expect(readdirSync(at("dumps"))).toEqual([expect.stringMatching(/^mlflow-.*-before-conversion\.dump$/)]);
     expect(trace()).toEqual([
+      "drop the copy", // that a run left that was killed
       "connection limit 0",
       "make a copy",
       "copy mlflow",
-      "dump mlflow before conversion",
+      "dump mlflow",
       "swap",
       "drop the copy",
       "connection limit 20",
     ]);
   });
 
-  test("in UTF-8 is taken as it is", async () => {
+  test("in UTF-8 is taken as it is, without what a conversion has left that was killed at its end", async () => {
     expect(await take("UTF8")).toMatchObject({ code: 0 });
-    expect(trace()).toEqual([]);
+    expect(trace()).toEqual(["drop the copy"]);
   });
 
   test("and is ours already is left as it is, for the service uses it", async () => {
@@ -518,8 +521,24 @@ ${instead("take_in_utf8")}`);
     expect(trace()).toEqual([]);
   });
 
+  test("and is in use keeps its limit of connections all the while", async () => {
+    const { code, stderr } = await take(
+      "LATIN1",
+      "sessions() { printf '%s\\n' 'shop (pid 7)' 'wiki (psql)'; }",
+    );
+    expect(code).toBe(1);
+    expect(stderr).toContain(
+      "is in use by shop (pid 7), wiki (psql). Nothing was changed. End these sessions, then run again\n",
+    );
+    expect(trace()).toEqual(["drop the copy"]);
+  });
+
   test.each([
-    ["is in use", "sessions() { echo 'shop (pid 7)'; }", "is in use by shop (pid 7). Nothing was changed"],
+    [
+      "is in use by then",
+      'sessions() { [[ ! -e $here/asked ]] || echo "shop (pid 7)"; touch "$here/asked"; }',
+      "is in use by shop (pid 7). Nothing was changed",
+    ],
     ["has no room beside it", "check_room_for_copy() { echo '/var has 1 MB free'; }", "/var has 1 MB free"],
     [
       "holds what is no text",
@@ -531,7 +550,11 @@ ${instead("take_in_utf8")}`);
     expect(code).not.toBe(0);
     expect(stderr).toContain(reason);
     expect(trace()).not.toContain("swap");
-    expect(trace().at(-1) ?? "connection limit 20").toBe("connection limit 20");
+    expect(
+      trace()
+        .filter((line) => line.startsWith("connection"))
+        .at(-1) ?? "connection limit 20",
+    ).toBe("connection limit 20");
   });
 });
 
@@ -640,6 +663,14 @@ describe("a dump", () => {
       /FAILED: the database could not be dumped, so it was not changed: .*pg_dump: error: no space/s,
     );
     expect(readdirSync(at("dumps"))).toEqual([]);
+  });
+
+  test("that is made leaves nothing to undo but what was there before", async () => {
+    const { stdout } = await run(
+      `dump_database() { echo all; }
+${instead("at_exit echo mine; keep_dump mlflow mlflow 3.17.2; exit_command_now; echo last")}`,
+    );
+    expect(stdout).toMatch(/\nmine\nlast\n/);
   });
 
   test("takes the place of one before the same change, and of no other", async () => {
