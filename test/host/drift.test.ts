@@ -98,7 +98,7 @@ describe("drift", () => {
       [
         "PostgreSQL's address",
         "sed -i \"s/'localhost'/'*'/\" /etc/postgresql/*/main/conf.d/mlflow-vps.conf; systemctl restart postgresql",
-        [/mlflow-vps\.conf was changed$/, /^PostgreSQL listens on more than localhost$/],
+        [/mlflow-vps\.conf was changed$/, /^PostgreSQL listens on '\*', not on localhost$/],
       ],
       [
         "PostgreSQL's access rules",

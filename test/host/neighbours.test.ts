@@ -1,3 +1,5 @@
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { passwordLine } from "../../components/data/database/database";
 import { parts } from "../../components/step/library";
@@ -113,6 +115,30 @@ describe("a second cluster of another version", () => {
     expect(await guest.run("systemctl is-enabled postgresql@15-ours")).toBe("enabled");
   });
 
+  it("is no hindrance to a restart of ours for more connections; nor is another file that has us listen where we do", async () => {
+    const theirs = await moments(5432);
+    await sql("alter system set listen_addresses = 'localhost'");
+    expect((await step("check", "", { connections: 120 })).output).toContain(
+      "PostgreSQL allows 100 connections; for its workers the service needs 120",
+    );
+    expect(await step("apply", "", { connections: 120 })).toEqual({
+      code: 0,
+      output:
+        "database: restarting PostgreSQL, so that it listens on localhost only and allows 120 connections\ndatabase: done",
+    });
+    expect(await sql("show max_connections")).toBe("120");
+    await sql("alter system set max_connections = 110");
+    await sql("alter system reset listen_addresses");
+    const before = await started(port);
+    expect((await step("apply", "", { connections: 130 })).output).toContain(
+      "PostgreSQL's max_connections is '110', as set in /var/lib/postgresql/15/ours/postgresql.auto.conf: remove it there",
+    );
+    expect(await started(port)).toBe(before);
+    await sql("alter system reset max_connections");
+    expect(await step("apply")).toEqual({ code: 0, output: "database: done" });
+    expect(await moments(5432)).toBe(theirs);
+  });
+
   it("lends no program to a dump or a restore of ours", async () => {
     const { output } = await step(
       "check",
@@ -200,13 +226,75 @@ SQL`);
     expect(await guest.run("ls /var/backups/mlflow-vps")).toMatch(/^theirs-.*-before-conversion\.dump$/);
   });
 
-  it("stays as it is where it holds what is no text", async () => {
+  it("keeps who may do what with it, its settings and its comment", async () => {
+    await make("LATIN1", "'gr\\374n'");
+    for (const statement of [
+      "grant connect on database theirs to reader",
+      "grant create, temporary on database theirs to other with grant option",
+      "revoke temporary on database theirs from public",
+      "comment on database theirs is 'it''s theirs'",
+      'alter database theirs set search_path to "$user", public, "Odd, name"',
+      "alter role reader in database theirs set work_mem to '8MB'",
+    ]) {
+      await sql(statement);
+    }
+    const known = () =>
+      sql(`select array(select (grantee::regrole, privilege_type, is_grantable)::text from aclexplode(datacl) order by 1),
+        array(select (setrole::regrole, setconfig)::text from pg_db_role_setting where setdatabase = d.oid order by 1),
+        shobj_description(oid, 'pg_database') from pg_database d where datname = 'theirs'`);
+    const before = await known();
+    expect(before).toMatch(/reader,CONNECT,f.*work_mem=8MB.*it's theirs$/);
+    expect(await take()).toMatchObject({ code: 0 });
+    expect(await asItIs()).toBe("6772c3bc6e|UTF8");
+    expect(await known()).toBe(before);
+    expect(await databasesOf(port)).not.toContain("rehearsal");
+  });
+
+  it("is seen as in service without the file of the password too, and not before it was taken over", async () => {
+    await make("LATIN1", "'gr\\374n'");
+    expect(await sql("select rolpassword is not null from pg_authid where rolname = 'mlflow'")).toBe("t");
+    const inService = () =>
+      step("check", "check() { is_in_service; }", {
+        database: "theirs",
+        passwordFile: "/etc/mlflow-vps/none",
+      });
+    expect(await inService()).toEqual({ code: 0, output: "" });
+    await sql("revoke connect, temporary on database theirs from public");
+    expect(await inService()).toEqual({ code: 0, output: "yes" });
+    expect((await take()).output).toContain("problems remain:\nLATIN1");
+    expect(await asItIs()).toBe("6772fc6e|LATIN1");
+  });
+
+  it("leaves nothing of before when a conversion was killed at its end", async () => {
+    await make("UTF8", "'gr\\303\\274n'");
+    await sql("create database mlflow_vps_rehearsal");
+    await sql(
+      "comment on database mlflow_vps_rehearsal is 'mlflow-vps: a copy on which a migration is rehearsed'",
+    );
+    await step(
+      "apply",
+      "check() { [[ -e /run/taken ]] || problem 'to do'; }; apply() { take_in_utf8; touch /run/taken; }",
+      {
+        database: "theirs",
+        passwordFile: "/etc/mlflow-vps/none",
+      },
+    );
+    expect(await databasesOf(port)).not.toContain("rehearsal");
+  });
+
+  it("stays as it is where it holds what is no text, until PostgreSQL is told what that is", async () => {
     await make("SQL_ASCII", "'gr\\374n'");
     const { code, output } = await take();
     expect(code).toBe(1);
+    expect(output).toContain("FAILED: copying database theirs into one in UTF8; it was not changed");
     expect(output).toContain('invalid byte sequence for encoding "UTF8": 0xfc');
     expect(await asItIs()).toBe("6772fc6e|SQL_ASCII");
     expect(await sql("select datconnlimit from pg_database where datname = 'theirs'")).toBe("-1");
+    const docs = readFileSync(join(__dirname, "../../docs/troubleshooting.md"), "utf8");
+    const remedy = /psql -p 5432 -c "(update pg_database .*)"/.exec(docs)?.[1] ?? "";
+    await sql(remedy.replace("'mlflow'", "'theirs'"));
+    expect(await take()).toMatchObject({ code: 0 });
+    expect(await asItIs()).toBe("6772c3bc6e|UTF8");
   });
 });
 
@@ -257,7 +345,8 @@ describe("databases of others in our cluster", () => {
     );
     const { code, output } = await step("apply");
     expect(code).toBe(0);
-    expect(output).toContain("their own files decide on listen_addresses");
+    expect(output).toContain("their own files decide on it");
+    expect(await guest.run(`ls ${settingsFile} 2>&1 || true`)).toContain("No such file");
     expect(await started(port)).toBe(before);
     await guest.run("systemctl restart postgresql@15-ours");
     expect(await sql("show listen_addresses")).toBe("*");

@@ -88,7 +88,7 @@ describe("an upgrade that fails", () => {
 
   it("while the database is copied, leaves the old release serving", async () => {
     await guest.run("mv /usr/bin/pg_restore /usr/bin/pg_restore.away");
-    await failsUnnoticed(/FAILED: copying the database/, () =>
+    await failsUnnoticed(/FAILED: copying database mlflow into/, () =>
       guest.run("mv /usr/bin/pg_restore.away /usr/bin/pg_restore"),
     );
     expect(await schema()).toBe(old);
@@ -118,7 +118,7 @@ describe("an upgrade that fails", () => {
   it("with other settings too, leaves the old ones to the old release, also for its next start", async () => {
     set({ "artifacts.directory": "/srv/mlflow/artifacts" });
     await guest.run("mv /usr/bin/pg_restore /usr/bin/pg_restore.away");
-    await failsUnnoticed(/FAILED: copying the database/, () =>
+    await failsUnnoticed(/FAILED: copying database mlflow into/, () =>
       guest.run("mv /usr/bin/pg_restore.away /usr/bin/pg_restore"),
     );
     await guest.reboot();

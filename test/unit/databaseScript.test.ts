@@ -264,18 +264,46 @@ pg_isready() { :; }
 sql() { echo 'fe_sendauth: no password supplied' >&2; return 2; }
 ${instead("start_database; touch $here/gone_on")}`);
     expect(code).not.toBe(0);
-    expect(stderr).toContain("no password supplied. Nothing was changed.");
-    expect(stderr).toContain(
-      "/etc/postgresql/17/main-2/pg_hba.conf && systemctl reload postgresql@17-main-2.service",
+    expect(stderr).toBe(
+      `database: FAILED: PostgreSQL on port 5433 does not let its superuser in: fe_sendauth: no password supplied. Let the system user postgres in without a password: sed -i '1i local all postgres peer' /etc/postgresql/17/main-2/pg_hba.conf && systemctl reload postgresql@17-main-2.service; then run again\n`,
+    );
+    expect(existsSync(at("gone_on"))).toBe(false);
+  });
+
+  test("that asks its superuser for a password, and is none of Debian's, is given no path", async () => {
+    const { stderr } = await run(`${clusters("17 main 5432 online")}
+pg_isready() { :; }
+sql() { echo 'FATAL:  no pg_hba.conf entry for host "[local]"' >&2; return 2; }
+${instead("start_database")}`);
+    expect(stderr).toContain("first in its pg_hba.conf and reload it; then run again\n");
+    expect(stderr).not.toContain("/etc/postgresql");
+  });
+
+  test.each([
+    "FATAL:  sorry, too many clients already",
+    'FATAL:  database "postgres" does not exist',
+    "FATAL:  could not write init file: No space left on device",
+    "",
+  ])("that does not answer its superuser for another reason is named with that alone: %s", async (said) => {
+    const { code, stderr } = await run(`${clusters("17 main 5433 online")}
+pg_isready() { :; }
+sql() { printf '%s' '${said}' >&2; return 127; }
+${instead("start_database; touch $here/gone_on")}`);
+    expect(code).not.toBe(0);
+    expect(stderr).toBe(
+      `database: FAILED: PostgreSQL on port 5433 does not answer its superuser: ${said || "psql exited 127"}\n`,
     );
     expect(existsSync(at("gone_on"))).toBe(false);
   });
 
   /** Answers of PostgreSQL that listens everywhere. */
-  const listening = (others: string) => `${clusters("15 main 5432 online", "17 main 5433 online")}
+  const listening = (
+    others: string,
+    asSetIn = "$here/settings.conf|*|t",
+  ) => `${clusters("15 main 5432 online", "17 main 5433 online")}
 neighbours() { ${others}; }
 settings_file() { echo "$here/settings.conf"; }
-sql() { case $(cat) in 'show listen_addresses') echo '*' ;; *) echo "$here/settings.conf" ;; esac; }
+sql() { case $(cat) in 'show listen_addresses') echo '*' ;; *) echo "${asSetIn}" ;; esac; }
 systemctl() { echo "$*" >>"$here/restarted"; }
 ${instead("write_settings_file; enforce_settings")}`;
   const restarted = () => (existsSync(at("restarted")) ? readFileSync(at("restarted"), "utf8") : "");
@@ -287,7 +315,7 @@ ${instead("write_settings_file; enforce_settings")}`;
   });
 
   test("is neither restarted nor told where to listen where it holds databases of others", async () => {
-    writeFileSync(at("settings.conf"), "of the version before\n");
+    writeFileSync(at("settings.conf"), "# managed\nlisten_addresses = 'localhost'\n");
     const { code, stdout } = await run(listening("printf 'shop\\nwiki\\n'"));
     expect(code).toBe(0);
     expect(stdout).toContain("PostgreSQL holds other databases too (shop, wiki)");
@@ -295,14 +323,48 @@ ${instead("write_settings_file; enforce_settings")}`;
     expect(restarted()).toBe("");
   });
 
+  test("keeps the connections that it was told to allow where databases of others have come", async () => {
+    const look = `neighbours() { echo shop; }
+settings_file() { echo "$here/settings.conf"; }
+ask() { echo 300; }
+check() { check_server_settings; }
+apply() { write_settings_file; }`;
+    const connections = "# managed\nmax_connections = 300\n";
+    writeFileSync(at("settings.conf"), connections.replace("\n", "\nlisten_addresses = 'localhost'\n"));
+    const { code, stdout } = await run(look, { connections: 300 });
+    expect({ code, stdout }).toEqual({
+      code: 0,
+      stdout: `database: PostgreSQL holds other databases too (shop), so ${at("settings.conf")} no longer sets listen_addresses: after PostgreSQL's next restart, their own files decide on it\ndatabase: done\n`,
+    });
+    expect(readFileSync(at("settings.conf"), "utf8")).toBe(connections);
+    expect(await run(look, { action: "check", connections: 300 })).toMatchObject({ code: 0, stdout: "" });
+  });
+
+  test("is not restarted for what another file sets, which is named", async () => {
+    const { code, stderr } = await run(listening("true", "/etc/theirs.conf|*|f"));
+    expect(code).not.toBe(0);
+    expect(stderr).toContain(
+      "PostgreSQL's listen_addresses is '*', as set in /etc/theirs.conf: remove it there",
+    );
+    expect(restarted()).toBe("");
+  });
+
+  test("is not restarted where it does not read our file", async () => {
+    const { code, stderr } = await run(listening("true", ""));
+    expect(code).not.toBe(0);
+    expect(stderr).toContain("include_dir = 'conf.d'");
+    expect(restarted()).toBe("");
+  });
+
   /** Answers of PostgreSQL as it is by itself. */
-  const usual = (others: string, winner = "$here/settings.conf") => `${clusters("17 main 5433 online")}
+  const usual = (others: string, winner = "$here/settings.conf|300|t") => `${clusters("17 main 5433 online")}
 neighbours() { ${others}; }
 settings_file() { echo "$here/settings.conf"; }
 sql() {
   case $(cat) in
     'show listen_addresses') echo localhost ;;
     'show max_connections') echo 100 ;;
+    *"setting = 'localhost'"*) echo '/etc/theirs.conf|localhost|t' ;; # in another file, but right
     *) echo "${winner}" ;;
   esac
 }
@@ -331,8 +393,8 @@ ${instead("write_settings_file; enforce_settings")}`;
     [
       "is told otherwise by another file",
       "true",
-      "/etc/theirs.conf",
-      "as set in /etc/theirs.conf: remove it there",
+      "/etc/theirs.conf|50|f",
+      "max_connections is '50', as set in /etc/theirs.conf: remove it there",
     ],
   ])("that takes too few connections and %s is not restarted", async (_, others, winner, reason) => {
     const { code, stderr } = await run(usual(others, winner), { connections: 300 });
@@ -375,8 +437,24 @@ listen_addresses() { echo '${address}'; }
 check() { server_settings '${address}' >"$here/settings.conf"; check_server_settings; }`,
           { action: "check" },
         );
-        expect(stdout === "").toBe(address !== "*");
+        const wrong = `${at("settings.conf")} was changed\nPostgreSQL listens on '*', not on localhost\n`;
+        expect(stdout).toBe(address === "*" ? wrong : "");
       }
+    });
+
+    test("is right by now, keeps the address that was written before, for another means a restart", async () => {
+      const settings = () => readFileSync(at("settings.conf"), "utf8");
+      const right = hosts("echo '127.0.0.1       STREAM localhost'");
+      await run(otherwise + usual("true"));
+      const before = settings();
+      expect(before).toContain("'127.0.0.1'");
+      rmSync(at("done"));
+      rmSync(at("restarted"));
+      expect(await run(right + usual("true").replace("echo localhost", "echo 127.0.0.1"))).toMatchObject({
+        code: 0,
+      });
+      expect(settings()).toBe(before);
+      expect(restarted()).toBe("");
     });
   });
 
@@ -394,10 +472,11 @@ done_is() { printf '%s\n' "$*" >>"$here/trace"; }
 encoding_of_database() { echo ${encoding}; }
 check_room_for_copy() { :; }
 sessions() { :; }
+is_in_service() { [[ ! -e $password_file ]] || echo yes; }
 drop_scratch() { done_is drop the copy; }
 make_scratch() { at_exit drop_scratch; done_is make a copy; }
 copy_to_scratch() { done_is copy "$1"; }
-keep_dump() { done_is dump "$1" before "$3"; }
+dump_database() { done_is dump "$1"; }
 sql() {
   local statement
   statement=$(cat)
@@ -418,20 +497,22 @@ ${instead("take_in_utf8")}`);
       code: 0,
       stdout: expect.stringContaining("database mlflow is in LATIN1"),
     });
+    expect(readdirSync(at("dumps"))).toEqual([expect.stringMatching(/^mlflow-.*-before-conversion\.dump$/)]);
     expect(trace()).toEqual([
+      "drop the copy", // that a run left that was killed
       "connection limit 0",
       "make a copy",
       "copy mlflow",
-      "dump mlflow before conversion",
+      "dump mlflow",
       "swap",
       "drop the copy",
       "connection limit 20",
     ]);
   });
 
-  test("in UTF-8 is taken as it is", async () => {
+  test("in UTF-8 is taken as it is, without what a conversion has left that was killed at its end", async () => {
     expect(await take("UTF8")).toMatchObject({ code: 0 });
-    expect(trace()).toEqual([]);
+    expect(trace()).toEqual(["drop the copy"]);
   });
 
   test("and is ours already is left as it is, for the service uses it", async () => {
@@ -440,8 +521,24 @@ ${instead("take_in_utf8")}`);
     expect(trace()).toEqual([]);
   });
 
+  test("and is in use keeps its limit of connections all the while", async () => {
+    const { code, stderr } = await take(
+      "LATIN1",
+      "sessions() { printf '%s\\n' 'shop (pid 7)' 'wiki (psql)'; }",
+    );
+    expect(code).toBe(1);
+    expect(stderr).toContain(
+      "is in use by shop (pid 7), wiki (psql). Nothing was changed. End these sessions, then run again\n",
+    );
+    expect(trace()).toEqual(["drop the copy"]);
+  });
+
   test.each([
-    ["is in use", "sessions() { echo 'shop (pid 7)'; }", "is in use by shop (pid 7). Nothing was changed"],
+    [
+      "is in use by then",
+      'sessions() { [[ ! -e $here/asked ]] || echo "shop (pid 7)"; touch "$here/asked"; }',
+      "is in use by shop (pid 7). Nothing was changed",
+    ],
     ["has no room beside it", "check_room_for_copy() { echo '/var has 1 MB free'; }", "/var has 1 MB free"],
     [
       "holds what is no text",
@@ -453,7 +550,11 @@ ${instead("take_in_utf8")}`);
     expect(code).not.toBe(0);
     expect(stderr).toContain(reason);
     expect(trace()).not.toContain("swap");
-    expect(trace().at(-1) ?? "connection limit 20").toBe("connection limit 20");
+    expect(
+      trace()
+        .filter((line) => line.startsWith("connection"))
+        .at(-1) ?? "connection limit 20",
+    ).toBe("connection limit 20");
   });
 });
 
@@ -540,13 +641,13 @@ check() { local -A remembered=(); ask_all; sql() { echo "asked again: $(cat)"; }
   });
 
   test("is no answer when PostgreSQL gives none: the check tells why", async () => {
-    const { code, stdout } = await run(
+    const { code, stdout, stderr } = await run(
       `database_answers() { echo yes; }
 check_account() { :; }
 sql() { echo 'answer neighbours'; echo 'fe_sendauth: no password supplied' >&2; return 2; }`,
       { action: "check" },
     );
-    expect(code).toBe(0);
+    expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
     expect(stdout).toMatch(/^PostgreSQL does not answer its superuser: .*no password supplied\n$/);
   });
 });
@@ -562,6 +663,14 @@ describe("a dump", () => {
       /FAILED: the database could not be dumped, so it was not changed: .*pg_dump: error: no space/s,
     );
     expect(readdirSync(at("dumps"))).toEqual([]);
+  });
+
+  test("that is made leaves nothing to undo but what was there before", async () => {
+    const { stdout } = await run(
+      `dump_database() { echo all; }
+${instead("at_exit echo mine; keep_dump mlflow mlflow 3.17.2; exit_command_now; echo last")}`,
+    );
+    expect(stdout).toMatch(/\nmine\nlast\n/);
   });
 
   test("takes the place of one before the same change, and of no other", async () => {

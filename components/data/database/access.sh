@@ -10,16 +10,26 @@ host   $databases  $role  $client_address/32  scram-sha-256  $mark
 host   $databases  all  0.0.0.0/0  reject  $mark
 host   $databases  all  ::/0  reject  $mark"
 
-# server_settings ADDRESS
+# server_settings ADDRESS: what our file of settings holds.
 server_settings() {
   printf '%s\n' "$managed" "listen_addresses = '$1'"
   ((connections <= usual_connections)) || printf '%s\n' "max_connections = $connections"
 }
 
+# names_address SETTINGS: whether they have PostgreSQL listen on the address where the service looks for it.
+names_address() { [[ $1 != *"listen_addresses = '$database_address'"* ]] || echo yes; }
+
 # listening_address: localhost, as PostgreSQL's own; but the address where the service looks for it, where /etc/hosts has
-# localhost lead elsewhere, as to ::1 only.
+# localhost lead elsewhere, as to ::1 only. It stays when /etc/hosts is mended: a change restarts PostgreSQL.
 listening_address() {
-  local code=0 addresses
+  local file text named code=0 addresses
+  file=$(settings_file)
+  text=$(content_of "$file")
+  named=$(names_address "$text")
+  if [[ -n $named ]]; then
+    echo "$database_address"
+    return
+  fi
   addresses=$(getent ahosts localhost) || code=$?
   ((code == 0 || code == 2)) || fail "getent exited $code"
   if [[ $'\n'$addresses == *$'\n'"$database_address "* ]]; then echo localhost; else echo "$database_address"; fi
@@ -45,21 +55,22 @@ too_few_connections() {
 neighbours() { ask neighbours; }
 
 check_server_settings() {
-  local others file addresses few text listening=localhost
+  local others file addresses few text named listening=localhost
   few=$(too_few_connections)
-  [[ -z $few ]] || problem "PostgreSQL takes $few connections; for its workers the service needs $connections"
+  [[ -z $few ]] || problem "PostgreSQL allows $few connections; for its workers the service needs $connections"
   others=$(neighbours)
   file=$(settings_file)
+  text=$(content_of "$file")
   if [[ -n $others ]]; then
-    [[ ! -e $file ]] || problem "$file sets listen_addresses for other databases too (${others//$'\n'/, })"
+    [[ $text != *listen_addresses* ]] || problem "$file sets listen_addresses for other databases too (${others//$'\n'/, })"
     return
   fi
-  text=$(content_of "$file")
-  [[ $text != *"listen_addresses = '$database_address'"* ]] || listening=$database_address
+  named=$(names_address "$text")
+  [[ -z $named ]] || listening=$database_address
   text=$(server_settings "$listening")
   check_file "$file" postgres:postgres 0644 "$text"
   addresses=$(listen_addresses)
-  [[ $addresses == "$listening" ]] || problem "PostgreSQL listens on more than localhost"
+  [[ $addresses == "$listening" ]] || problem "PostgreSQL listens on '$addresses', not on $listening"
 }
 
 check_access_file() {
@@ -80,17 +91,25 @@ write_access_file() {
   write_file "$file" postgres:postgres 0640 "$1$others"
 }
 
+# Connections that our file allows stay when others come: they use them too.
 write_settings_file() {
-  local others file address text
+  local others file address text rest
   others=$(neighbours)
   file=$(settings_file)
   if [[ -z $others ]]; then
     address=$(listening_address)
     text=$(server_settings "$address")
     write_file "$file" postgres:postgres 0644 "$text"
-  elif [[ -e $file ]]; then
-    say "PostgreSQL holds other databases too (${others//$'\n'/, }), so $file is removed: after PostgreSQL's next restart, their own files decide on listen_addresses"
-    rm "$file"
+  else
+    text=$(content_of "$file")
+    rest=$(sed '/^listen_addresses/d' <<<"$text")
+    [[ $rest != "$text" ]] || return 0
+    say "PostgreSQL holds other databases too (${others//$'\n'/, }), so $file no longer sets listen_addresses: after PostgreSQL's next restart, their own files decide on it"
+    if [[ $rest == *max_connections* ]]; then
+      write_file "$file" postgres:postgres 0644 "$rest"
+    else
+      rm "$file"
+    fi
   fi
 }
 
@@ -112,25 +131,24 @@ enforce_settings() {
   others=$(neighbours)
   few=$(too_few_connections)
   if [[ -n $others ]]; then
-    [[ -z $few ]] || fail "PostgreSQL takes $few connections; for its workers the service needs $connections. It holds other databases too (${others//$'\n'/, }), so it is not changed: set max_connections to what they need and $connections more, or service.workers to 8 at the most, then run again"
+    [[ -z $few ]] || fail "PostgreSQL allows $few connections; for its workers the service needs $connections. It holds other databases too (${others//$'\n'/, }), so it is not changed: set max_connections to what they need and $connections more, or service.workers to 8 at the most, then run again"
     return 0
   fi
   addresses=$(listen_addresses)
   address=$(listening_address)
   [[ $addresses != "$address" || -n $few ]] || return 0
-  require_our_setting listen_addresses
-  [[ -z $few ]] || require_our_setting max_connections
+  require_setting listen_addresses "setting = '$address'"
+  [[ -z $few ]] || require_setting max_connections "setting::int >= $connections"
   unit=$(cluster_unit)
-  say "restarting PostgreSQL, so that it listens on $address only${few:+ and takes $connections connections}"
+  say "restarting PostgreSQL, so that it listens on $address only${few:+ and allows $connections connections}"
   logged "restarting $unit" systemctl restart "$unit"
 }
 
-# require_our_setting NAME: where another file than ours decides, a restart would change nothing.
-require_our_setting() {
-  local file winner value
-  file=$(settings_file)
-  winner=$(sql postgres <<<"select sourcefile from pg_file_settings where name = '$1' order by seqno desc limit 1")
-  [[ $winner != "$file" ]] || return 0
-  value=$(sql postgres <<<"show $1")
-  fail "PostgreSQL's $1 is '$value', as set in $winner: remove it there, then run again"
+# require_setting NAME CONDITION: where another file than ours decides, and otherwise, a restart would change nothing.
+require_setting() {
+  local last winner value right
+  last=$(sql postgres <<<"select sourcefile, setting, $2 from pg_file_settings where name = '$1' order by seqno desc limit 1")
+  [[ -n $last ]] || fail "PostgreSQL does not read conf.d/mlflow-vps.conf beside its postgresql.conf: add the line \"include_dir = 'conf.d'\" there, then run again"
+  IFS='|' read -r winner value right <<<"$last"
+  [[ $right == t ]] || fail "PostgreSQL's $1 is '$value', as set in $winner: remove it there, then run again"
 }

@@ -26,6 +26,7 @@ keep_dump() {
     reason=$(tail -n 2 "$log_file")
     fail "the database could not be dumped, so it was not changed: $reason"
   fi
+  exit_command_now
   [[ $3 == adoption ]] || find "$dumps" -name "$2-????????T??????Z-before-$3.dump" ! -path "$file" -delete
 }
 

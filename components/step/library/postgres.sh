@@ -45,17 +45,11 @@ has_rows() {
 
 # try_sql STATEMENTS: sets what PostgreSQL has answered; where it has not, $refusal says why.
 try_sql() {
-  local status
-  set +e
-  answered=$(
-    set -e
-    trap - ERR # what PostgreSQL says is shown by who asks
-    sql postgres <<<"$1" 2>&1
-  )
-  status=$?
-  set -e
+  local code=0
+  # shellcheck disable=SC2310 # what fails in it before its last command, fails that one too
+  answered=$(sql postgres <<<"$1" 2>&1) || code=$?
   refusal=''
-  ((status == 0)) || refusal=${answered:-psql exited $status}
+  ((code == 0)) || refusal=${answered:-psql exited $code}
 }
 
 # superuser_refusal: what PostgreSQL says against its superuser, who logs in as its system user; nothing when it lets him in.
@@ -66,13 +60,22 @@ superuser_refusal() {
 }
 
 require_superuser() {
-  local refusal its_unit cluster
+  local refusal its_unit cluster remedy
   refusal=$(superuser_refusal)
   [[ -n $refusal ]] || return 0
+  refusal=${refusal//$'\n'/ }
+  case $refusal in
+    *password* | *authentication* | *pg_hba*) ;;
+    *) fail "PostgreSQL on port $database_port does not answer its superuser: $refusal" ;;
+  esac
+  remedy="put the line 'local all postgres peer' first in its pg_hba.conf and reload it"
   its_unit=$(cluster_unit)
-  cluster=${its_unit#postgresql@}
-  cluster=${cluster%.service}
-  fail "PostgreSQL on port $database_port does not let its superuser in: ${refusal//$'\n'/ }. Nothing was changed. Let the system user postgres in without a password: sed -i '1i local all postgres peer' /etc/postgresql/${cluster/-//}/pg_hba.conf && systemctl reload $its_unit; then run again"
+  if [[ -n $its_unit ]]; then
+    cluster=${its_unit#postgresql@}
+    cluster=${cluster%.service}
+    remedy="sed -i '1i local all postgres peer' /etc/postgresql/${cluster/-//}/pg_hba.conf && systemctl reload $its_unit"
+  fi
+  fail "PostgreSQL on port $database_port does not let its superuser in: $refusal. Let the system user postgres in without a password: $remedy; then run again"
 }
 
 database_exists() { has_rows postgres "select 1 from pg_database where datname = '$1'"; }

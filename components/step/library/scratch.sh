@@ -25,11 +25,16 @@ copy_to_scratch() {
   dump_database "$1" --encoding UTF8 | as_postgres pg_restore --no-password --port "$database_port" --no-subscriptions --exit-on-error --dbname "$scratch_database"
 }
 
+# copy_database DATABASE: the same, with its output in the log.
+copy_database() {
+  logged "copying database $1 into one in UTF8; it was not changed" copy_to_scratch "$1"
+}
+
 # rehearse_migration DATABASE ROLE COMMAND...: runs this migration of the scratch copy, which holds what the database does and
 # is the role's. It is there until this process ends, or until 'exit_command_now'.
 rehearse_migration() {
   make_scratch "$2"
-  logged "copying the database" copy_to_scratch "$1"
+  copy_database "$1"
   logged "rehearsing the migration (mlflow db upgrade on a copy)" "${@:3}"
 }
 

@@ -21,7 +21,8 @@ testSteps([
     damages: {
       "rules of others only":
         "sed -i '/# mlflow-vps$/d' /etc/postgresql/15/main/pg_hba.conf; systemctl reload postgresql@15-main",
-      "settings for others' databases too": "echo x >/etc/postgresql/15/main/conf.d/mlflow-vps.conf",
+      "settings for others' databases too":
+        "echo \"listen_addresses = 'localhost'\" >/etc/postgresql/15/main/conf.d/mlflow-vps.conf",
       "a role that may do more": `sed -i 's/^login/superuser/' ${pg}/roles/tracking"`,
       "a role with a different password": `sed -i 's/^password=.*/password=SCRAM-SHA-256$4096:salt$old/' ${pg}/roles/tracking"`,
       "a database of somebody else": `echo postgres >${pg}/databases/tracking/owner"`,

@@ -53,7 +53,14 @@ perform() {
       [ "$loads" = "$found" ] || echo 1
       ;;
     "select format('line %s: %s'"*pg_hba_file_rules*) ;;
-    'select sourcefile from pg_file_settings '*) echo "$config/conf.d/mlflow-vps.conf" ;;
+    'select sourcefile, setting, '*' from pg_file_settings '*) echo "$config/conf.d/mlflow-vps.conf|localhost|t" ;;
+    'select 1 from pg_database d join pg_authid r '*)
+      quoted "$1" "'" && made=$found
+      quoted "${1#*rolname = }" "'"
+      read -r owner <"$pg/databases/$made/owner"
+      read -r access <"$pg/databases/$made/access" || true
+      [ "$owner $access" != "$found revoked" ] || ! /usr/bin/grep -q ^password= "$pg/roles/$found" || echo 1
+      ;;
     'select 1 from pg_database where datname = '*)
       quoted "$1" "'"
       [ ! -d "$pg/databases/$found" ] || echo 1
