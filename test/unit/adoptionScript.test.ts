@@ -319,6 +319,19 @@ describe("artifacts that are not", () => {
     expect(readdirSync(join(directory, "old"))).toEqual([]);
   });
 
+  test.each([
+    ["some", "echo old/file", 1],
+    ["none, for all are the service's already,", ":", 0],
+  ])("of which %s cannot be given to it are not adopted in part", async (_, others, expected) => {
+    const { code, stderr } = await withStep(
+      `chown() { ${refused}; }; stat() { echo mlflow; }; find() { ${others}; }; mkdir old; give_artifacts old`,
+    );
+    expect(code).toBe(expected);
+    expect(stderr).toContain(
+      expected === 0 ? "" : "cannot give the artifacts to the user mlflow: chown: changing ownership of 'x'",
+    );
+  });
+
   test("given because of another failure end the run", async () => {
     const { code, stderr } = await given("echo 'Input/output error' >&2; return 1", true);
     expect(code).toBe(1);

@@ -120,10 +120,25 @@ describe("artifacts on a file system that gives no file to anybody", () => {
     expect(stderr).toContain(`cannot make ${values.artifacts}: No space left`);
   });
 
-  test("are the service's, once they can be", async () => {
+  test("are not given up where the host's own directory is in their place", async () => {
     put("etc/mlflow-vps/artifacts", `${values.artifacts} is root:root 777`);
+    const script = mounted(":", true, "mlflow:mlflow 750");
+    const { code, stderr } = await run(script);
+    expect({ code, stderr }).toEqual({
+      code: 1,
+      stderr: expect.stringMatching(
+        /the host's own directory, where .* 'rm .*\/artifacts', then run again\n$/,
+      ),
+    });
+    mkdirSync(String(values.artifacts), { recursive: true });
+    expect((await run(script.replace("make_artifacts &&", ""))).stdout).toContain("the host's own directory");
+    rmSync(note());
+    expect(await run(script)).toEqual({ code: 0, stdout: "", stderr: "" });
+  });
+
+  test("of another place than is noted are the service's", async () => {
+    put("etc/mlflow-vps/artifacts", "/elsewhere is root:root 777");
     expect(await run(mounted(":", true, "mlflow:mlflow 750"))).toEqual({ code: 0, stdout: "", stderr: "" });
-    expect(existsSync(note())).toBe(false);
   });
 });
 

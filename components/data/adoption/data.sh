@@ -37,12 +37,15 @@ take_artifacts() {
   [[ -e $place ]] || ln -s "$artifacts" "$place"
 }
 
-# give_artifacts DIRECTORY: where its file system gives no file to anybody, the service has them as they are mounted.
+# give_artifacts DIRECTORY: where its file system cannot change owners, the service has them as they are mounted.
 give_artifacts() {
-  local said code=0 kept
+  local said code=0 kept is others=''
   said=$(chown --recursive --no-dereference "$account:$account" "$1" 2>&1) || code=$?
   kept=$(keeps_owners "$said")
-  [[ $code == 0 || -n $kept ]] || fail "cannot give the artifacts to the user $account: ${said%%$'\n'*}"
+  is=$(stat -c %U "$1")
+  # Where it changed this one, it does not refuse as such.
+  [[ $code == 0 || $is != "$account" ]] || others=$(find "$1" ! -user "$account" -print -quit)
+  [[ $code == 0 || (-n $kept && -z $others) ]] || fail "cannot give the artifacts to the user $account: ${said%%$'\n'*}"
 }
 
 # take_keys UNIT: what its users keep in it was encrypted with them.

@@ -80,7 +80,9 @@ stores_elsewhere() {
   sql "$old_database" <<'SQL'
 select distinct substring(place from '^[A-Za-z][A-Za-z0-9+.-]*') from (
   select artifact_location from public.experiments where lifecycle_stage = 'active' union
-  select artifact_uri from public.runs where lifecycle_stage = 'active') as all_places(place)
+  select artifact_uri from public.runs where lifecycle_stage = 'active' union
+  select unnest(array[source, to_jsonb(version)->>'storage_location']) -- that came with MLflow 2.7
+    from public.model_versions as version where current_stage <> 'Deleted_Internal') as all_places(place)
 where place ~ '^[A-Za-z][A-Za-z0-9+.-]*:' and place !~ '^(file|mlflow-artifacts):' order by 1
 SQL
 }

@@ -18,23 +18,31 @@ readonly artifacts_note=$state_directory/artifacts
 check_artifacts() {
   local wrong noted
   wrong=$(check_directory "$artifacts" "$account:$account" 0750)
-  [[ -n $wrong ]] || return 0
-  noted=$(content_of "$artifacts_note")
+  noted=$(noted_artifacts)
+  [[ -n $wrong || -z $noted ]] || wrong="$artifacts is the host's own directory, where another file system was mounted ($noted)"
   [[ $wrong == "$noted" ]] || problem "$wrong"
 }
 
+noted_artifacts() {
+  local noted
+  noted=$(content_of "$artifacts_note")
+  [[ $noted != "$artifacts "* ]] || printf '%s\n' "$noted" # of another directory, it is of no use any more
+}
+
+
 # Some file systems keep no owners, or refuse to change them (CIFS, sshfs, FAT, NFS). There the artifacts stay as they are
-# mounted, where the service can write to them. What that is is noted down, so that a change is still seen.
+# mounted, where the service can write to them. Owner and mode are noted down, so that a change is still seen.
 make_artifacts() {
   local said code=0 kept wrong noted status
+  noted=$(noted_artifacts)
   mkdir -p "$artifacts"
   said=$(install -d -o "$account" -g "$account" -m 0750 "$artifacts" 2>&1) || code=$?
   kept=$(keeps_owners "$said")
   wrong=$(check_directory "$artifacts" "$account:$account" 0750)
   [[ $code == 0 || -n $kept ]] || fail "cannot make $artifacts: $said"
   if [[ -z $wrong ]]; then
-    noted=$(content_of "$artifacts_note")
-    [[ $noted != "$artifacts "* ]] || rm "$artifacts_note"
+    [[ -z $noted ]] ||
+      fail "$artifacts is the host's own directory, where another file system was mounted ($noted): mount it again, or where it is given up 'rm $artifacts_note', then run again"
     return
   fi
   # shellcheck disable=SC2016 # for the other shell

@@ -40,8 +40,13 @@ replaced_files() {
 }
 
 # check_reach UNIT PROCESS DIRECTORY: the service may write to the directories that were there when it started: one that
-# was made since is read-only for it.
-check_reach() { [[ -w /proc/$2/root$3 ]] || problem "$1 cannot write to $3"; }
+# was made since is read-only for it. Over NFS the host's root may be less than the service's user.
+check_reach() {
+  local path=/proc/$2/root$3 status
+  [[ ! -w $path ]] || return 0
+  attempt as_user "$account" test -w "$path"
+  ((status == 0)) || problem "$1 cannot write to $3"
+}
 
 # check_instance INSTANCE: why another has to take its place; nothing when it serves as it should.
 check_instance() {
