@@ -167,6 +167,9 @@ describe("drift", () => {
       Number(
         await guest.run("journalctl -u ssh --no-pager -o cat | grep -c '^Accepted publickey for deploy'"),
       );
+    await guest.run(
+      "DEBIAN_FRONTEND=noninteractive apt-get install -qq --no-install-recommends nftables >/dev/null",
+    );
     const before = await logins();
     await guest.run(`nft -f - <<'NFT'
 table inet limited {
