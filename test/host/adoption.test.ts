@@ -64,6 +64,7 @@ for name in ["one", "two"]:
         mlflow.log_text("content of " + name, "model/notes.txt")
 client.create_registered_model("Kept")
 client.create_model_version("Kept", run.info.artifact_uri + "/model", run.info.run_id)
+client.copy_model_version("models:/Kept/1", "Copied")
 PYTHON`);
 }
 
@@ -92,6 +93,7 @@ for run in sorted(client.search_runs([experiment.experiment_id]), key=lambda run
     losses = [metric.value for metric in client.get_metric_history(run.info.run_id, "loss")]
     print(run.info.run_name, run.data.params, len(losses), min(losses), mlflow.artifacts.load_text(run.info.artifact_uri + "/model/notes.txt"))
 print(mlflow.artifacts.load_text("models:/Kept/1/notes.txt"))
+print(mlflow.artifacts.load_text("models:/Copied/1/notes.txt"))
 with mlflow.start_run(experiment_id=experiment.experiment_id, run_name="after"):
     mlflow.log_text("content of after", "new.txt")
     print(mlflow.artifacts.load_text(mlflow.get_artifact_uri("new.txt")))
@@ -99,6 +101,7 @@ mlflow.delete_run(mlflow.last_active_run().info.run_id)`,
   ]);
 const allOfIt = `one {'depth': '3'} 20 0.05 content of one
 two {'depth': '3'} 20 0.05 content of two
+content of two
 content of two
 content of after
 `;

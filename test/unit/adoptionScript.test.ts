@@ -364,6 +364,8 @@ systemctl() {
     ["postgresql+psycopg2://u:p@127.0.0.1:5432/db", "", "db"],
     ["postgresql://u:p@[::1]/db", "", "db"],
     ["postgresql://u:p@ss@localhost/db", "", "db"],
+    ["postgresql://u:p/a:s@s?@localhost/db?sslmode=disable", "", "db"],
+    ["postgresql://u:p@localhost/x@db.example.org/db", "", ""],
     ["postgresql://u:p@localhost@db.example.org/db", "", ""],
     ["postgresql:///db", "", "db"],
     ["postgresql:///db?host=/var/run/postgresql", "", "db"],

@@ -83,7 +83,7 @@ select distinct substring(place from '^[A-Za-z][A-Za-z0-9+.-]*') from (
   select artifact_uri from public.runs where lifecycle_stage = 'active' union
   select unnest(array[source, to_jsonb(version)->>'storage_location']) -- that came with MLflow 2.7
     from public.model_versions as version where current_stage <> 'Deleted_Internal') as all_places(place)
-where place ~ '^[A-Za-z][A-Za-z0-9+.-]*:' and place !~ '^(file|mlflow-artifacts):' order by 1
+where place ~ '^[A-Za-z][A-Za-z0-9+.-]*:' and place !~ '^(file|mlflow-artifacts|models|runs):' order by 1
 SQL
 }
 

@@ -48,7 +48,7 @@ database_of() {
   local settings uri host port query name
   settings=$(settings_of "$1")
   uri=$(setting "$settings" backend-store-uri MLFLOW_BACKEND_STORE_URI)
-  [[ $uri =~ ^postgres(ql)?(\+[a-z0-9]+)?://([^/]*@)?([A-Za-z0-9_.-]*|\[[0-9a-f:]*\])(:([0-9]+))?/([A-Za-z0-9_-]+)(\?.*)?$ ]] || return 0
+  [[ $uri =~ ^postgres(ql)?(\+[a-z0-9]+)?://(.*@)?([A-Za-z0-9_.-]*|\[[0-9a-f:]*\])(:([0-9]+))?/([A-Za-z0-9_-]+)(\?[^@]*)?$ ]] || return 0
   host=${BASH_REMATCH[4]} port=${BASH_REMATCH[6]} name=${BASH_REMATCH[7]} query=${BASH_REMATCH[8]}
   [[ ! $query =~ [?\&](host=[^/]|(hostaddr|port|service|dbname)=) ]] || return 0
   [[ -n $host || $query == *[?\&]host=* ]] || host=$(last_value "$settings" PGHOST)
