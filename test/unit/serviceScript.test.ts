@@ -234,6 +234,16 @@ describe("the keys of what users keep in MLflow", () => {
     expect(existsSync(join(directory, "var/backups/mlflow-vps/keys"))).toBe(false);
   });
 
+  test.each([
+    ["other ones come with a stack whose state was lost", "k", "other", "MLFLOW_CRYPTO_KEK_PASSPHRASE=k\n"],
+    ["they are the stack's own", "k", "k", undefined],
+  ])("of the instance that serves stay where %s", async (_, before, ours, expected) => {
+    put("etc/mlflow-vps/mlflow-5000.env", `A=b\nMLFLOW_CRYPTO_KEK_PASSPHRASE=${before}\n`);
+    values = { ...values, environment: `${webhook}=new\nMLFLOW_CRYPTO_KEK_PASSPHRASE=${ours}` };
+    expect(await run("keep_earlier_keys 5000; keep_earlier_keys ''")).toMatchObject({ code: 0 });
+    expect(expected === undefined ? existsSync(join(directory, "var")) : kept()).toBe(expected ?? false);
+  });
+
   test("that the data have brought come after the stack's own: systemd takes the last one", async () => {
     put("var/backups/mlflow-vps/keys", `${webhook}=adopted\n`);
     values = { ...values, environment: `${webhook}=stack` };

@@ -30,6 +30,23 @@ check() {
   fi
 }
 
+# keep_earlier_keys INSTANCE: of a stack whose state was lost, the one that took its place makes other keys. Those of the
+# instance that serves stay in use.
+keep_earlier_keys() {
+  local kept settings line ours earlier=''
+  kept=$(content_of "$keys_file")
+  [[ -n $1 && -z $kept ]] || return 0
+  settings=$(content_of "$state_directory/mlflow-$1.env")
+  settings=$(keys_in "$settings")
+  ours=$(keys_in "$environment")
+  while read -r line; do
+    [[ -z $line || $'\n'$ours$'\n' == *$'\n'"$line"$'\n'* ]] || earlier+=$line$'\n'
+  done <<<"$settings"
+  [[ -n $earlier ]] || return 0
+  say "the keys that encrypt what users keep stay those of before"
+  keep_keys "$earlier"
+}
+
 apply() {
   local serving spare left wrong
   make_account "$account"
@@ -40,6 +57,7 @@ apply() {
   spare=$(spare_of "$serving")
   wrong=$(check_instance "$serving")
   if [[ -n $wrong ]]; then
+    keep_earlier_keys "$serving"
     vacate "$spare"
     require_free_port "$spare"
     say "starting MLflow $version on port $spare"
