@@ -39,7 +39,7 @@ install_uv() {
   rm -rf "$uv.new"
   install -d -m 0755 "$uv.new"
   printf '%s' "$uv_lock" >"$uv.new/requirements.txt"
-  logged "installing uv" python3 "$pip/pip" install --quiet --no-cache-dir --no-compile --only-binary :all: \
+  logged "installing uv" "$interpreter" "$pip/pip" install --quiet --no-cache-dir --no-compile --only-binary :all: \
     --require-hashes --target "$uv.new" --requirement "$uv.new/requirements.txt"
   rm -rf "$uv"
   mv "$uv.new" "$uv"
@@ -64,16 +64,17 @@ print(_get_latest_schema_revision(), file=open(sys.argv[2], "w"))
 
 apply() {
   local building=$release.new cache python interpreter
-  python=$(python3 -c 'import sys; print("%d.%d" % sys.version_info[:2])')
+  # The distribution's own, wherever alternatives lead /usr/bin/python3.
+  python=$(sed -n 's/^default-version *= *python//p' /usr/share/python3/debian_defaults)
   [[ " ${pythons[*]} " == *" $python "* ]] || fail "the host has Python $python; MLflow $version is locked for ${pythons[*]}"
   install -d -m 0755 "$(dirname "$release")"
+  interpreter=$(command -v "python$python")
   install_uv
   say "installing MLflow $version for Python $python"
   # An incomplete release is of no use, and must not keep a disk full.
   cache=$(dirname "$uv")/.uv-cache
   at_exit rm -rf "$building" "$cache"
   rm -rf "$building"
-  interpreter=$(command -v python3)
   logged "creating a Python environment" "$uv/bin/uv" venv --quiet --relocatable --python "$interpreter" "$building"
   printf '%s' "$lock" >"$building/requirements.txt"
   UV_CACHE_DIR=$cache UV_SYSTEM_CERTS=true logged "installing MLflow $version" \

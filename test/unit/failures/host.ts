@@ -20,6 +20,7 @@ export async function bareHost(world: World): Promise<void> {
     'PRETTY_NAME="Debian GNU/Linux 12 (bookworm)"\nVERSION_ID="12"\nID=debian\n',
   );
   world.write("/usr/share/python-wheels/pip-23.0.1-py3-none-any.whl", "");
+  world.write("/usr/share/python3/debian_defaults", "[DEFAULT]\ndefault-version = python3.12\n");
   world.write("/proc/meminfo", "MemTotal:        4000000 kB\n");
   world.write("/proc/cpuinfo", "flags : cx16 lahf_lm pni popcnt sse4_1 sse4_2 ssse3\n");
   world.write("/proc/net/tcp6", "");
