@@ -5,7 +5,6 @@ case "$*" in
     while [ "$1" != --target ]; do shift; done
     /bin/mkdir -p "$2/bin" && /bin/ln -sfn "$SHIMS/uv" "$2/bin/uv"
     ;;
-  *'"%d.%d" % sys.version_info'*) echo 3.12 ;;
   *'"python%d.%d" % sys.version_info'*) echo python3.12 ;;
   *_get_latest_schema_revision*) echo "schema-of-$3" >"$4" ;;
   *SCRAM-SHA-256*) read -r password || true; echo "SCRAM-SHA-256\$4096:salt\$$password" ;;
