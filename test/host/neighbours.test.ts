@@ -197,7 +197,7 @@ describe("a database that others have made in another encoding", () => {
     step(
       "apply",
       `check() { local encoding; encoding=$(encoding_of_database); [[ $encoding == UTF8 ]] || problem "$encoding"; }
-      apply() { take_in_utf8; }`,
+      apply() { require_convertible; take_in_utf8; }`,
       { database: "theirs", passwordFile: "/etc/mlflow-vps/none" },
     );
   const make = (encoding: string, text: string) =>
@@ -273,7 +273,7 @@ SQL`);
     );
     await step(
       "apply",
-      "check() { [[ -e /run/taken ]] || problem 'to do'; }; apply() { take_in_utf8; touch /run/taken; }",
+      "check() { [[ -e /run/taken ]] || problem 'to do'; }; apply() { require_convertible; take_in_utf8; touch /run/taken; }",
       {
         database: "theirs",
         passwordFile: "/etc/mlflow-vps/none",

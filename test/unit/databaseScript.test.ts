@@ -466,7 +466,7 @@ check() { server_settings '${address}' >"$here/settings.conf"; check_server_sett
 });
 
 describe("a database that is taken over", () => {
-  const take = (encoding: string, more = "") =>
+  const take = (encoding: string, more = "", apply = instead("require_convertible; take_in_utf8")) =>
     run(`
 done_is() { printf '%s\n' "$*" >>"$here/trace"; }
 encoding_of_database() { echo ${encoding}; }
@@ -487,7 +487,7 @@ sql() {
   esac
 }
 ${more}
-${instead("take_in_utf8")}`);
+${apply}`);
   const trace = () =>
     existsSync(at("trace")) ? readFileSync(at("trace"), "utf8").trimEnd().split("\n") : [];
 
@@ -528,8 +528,20 @@ ${instead("take_in_utf8")}`);
     );
     expect(code).toBe(1);
     expect(stderr).toContain(
-      "is in use by shop (pid 7), wiki (psql). Nothing was changed. End these sessions, then run again\n",
+      "is in use by shop (pid 7), wiki (psql). It was not changed. End these sessions, then run again\n",
     );
+    expect(trace()).toEqual(["drop the copy"]);
+  });
+
+  test("and cannot be converted is refused before rules or settings of the cluster are changed", async () => {
+    const { code, stderr } = await take(
+      "LATIN1",
+      `sessions() { echo 'shop (pid 7)'; }
+      start_database() { :; }
+      for change in make_account write_settings_file write_access_file; do eval "$change() { done_is change; }"; done`,
+      "check() { problem 'to do'; }",
+    );
+    expect({ code, stderr }).toMatchObject({ code: 1, stderr: expect.stringContaining("shop (pid 7)") });
     expect(trace()).toEqual(["drop the copy"]);
   });
 
@@ -537,7 +549,7 @@ ${instead("take_in_utf8")}`);
     [
       "is in use by then",
       'sessions() { [[ ! -e $here/asked ]] || echo "shop (pid 7)"; touch "$here/asked"; }',
-      "is in use by shop (pid 7). Nothing was changed",
+      "is in use by shop (pid 7). It was not changed",
     ],
     ["has no room beside it", "check_room_for_copy() { echo '/var has 1 MB free'; }", "/var has 1 MB free"],
     [

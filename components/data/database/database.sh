@@ -32,6 +32,7 @@ check() {
 apply() {
   local wrong
   start_database
+  require_convertible
   make_account "$account"
   write_settings_file
   write_access_file "$access_lines"$'\n'

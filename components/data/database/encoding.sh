@@ -15,23 +15,34 @@ is_in_service() {
   fi
 }
 
+# require_convertible: where a database will be converted, that it can be; asked before anything of the cluster is changed, for
+# its access rules let nobody else in.
+require_convertible() {
+  local in_service encoding lacking
+  in_service=$(is_in_service)
+  [[ -z $in_service ]] || return 0
+  drop_scratch # the database of before, where a conversion was killed at its end
+  encoding=$(encoding_of_database)
+  [[ -n $encoding && $encoding != UTF8 ]] || return 0
+  lacking=$(check_room_for_copy "$database")
+  [[ -z $lacking ]] || fail "database $database is in $encoding and must be converted to UTF8, for which it is copied and dumped. Nothing was changed:"$'\n'"$lacking"
+  require_unused "$encoding"
+}
+
 # take_in_utf8: one that is taken over, from people or from a server that was removed, is converted before anything of ours
 # uses it. One that is ours already stays as it is, for that would interrupt the service.
 take_in_utf8() {
   local in_service encoding
   in_service=$(is_in_service)
   [[ -z $in_service ]] || return 0
-  drop_scratch # the database of before, where a conversion was killed at its end
   encoding=$(encoding_of_database)
   [[ -z $encoding || $encoding == UTF8 ]] || convert_database "$encoding"
 }
 
 # convert_database ENCODING: by a copy in UTF-8, which takes its place.
 convert_database() {
-  local limit lacking
+  local limit
   say "database $database is in $1, so it is converted to UTF8"
-  lacking=$(check_room_for_copy "$database")
-  [[ -z $lacking ]] || fail "database $database is in $1 and must be converted to UTF8, for which it is copied and dumped. Nothing was changed:"$'\n'"$lacking"
   require_unused "$1"
   limit=$(sql postgres <<<"select coalesce(nullif(datconnlimit, 0), -1) from pg_database where datname = '$database'")
   at_exit limit_connections "$limit"
@@ -49,7 +60,7 @@ convert_database() {
 require_unused() {
   local users
   users=$(sessions "$database")
-  [[ -z $users ]] || fail "database $database is in $1 and must be converted to UTF8, but is in use by ${users//$'\n'/, }. Nothing was changed. End these sessions, then run again"
+  [[ -z $users ]] || fail "database $database is in $1 and must be converted to UTF8, but is in use by ${users//$'\n'/, }. It was not changed. End these sessions, then run again"
 }
 
 limit_connections() { sql postgres <<<"alter database \"$database\" connection limit $1"; }
