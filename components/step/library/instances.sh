@@ -29,7 +29,6 @@ noted_artifacts() {
   [[ $noted != "$artifacts "* ]] || printf '%s\n' "$noted" # of another directory, it is of no use any more
 }
 
-
 # Some file systems keep no owners, or refuse to change them (CIFS, sshfs, FAT, NFS). There the artifacts stay as they are
 # mounted, where the service can write to them. Owner and mode are noted down, so that a change is still seen.
 make_artifacts() {
